@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * What C and Go share. bpf2go exports these types and enums to Go; nothing
+ * else crosses the border. A change of anything here that pinned maps hold
+ * takes a new ABI_VERSION: an agent does not adopt maps of another version.
+ */
+#ifndef SHOAL_ABI_H
+#define SHOAL_ABI_H
+
+#include <linux/types.h>
+
+#define ABI_VERSION 1
+
+#define MAX_BUCKETS 65536
+#define HEARTBEAT_MAX 1500 /* longest heartbeat frame that is kept */
+
+/* State of a bucket on this node: one byte in the table. */
+enum bucket_state {
+	FOREIGN = 0,   /* drop; no clock, no lookup */
+	OWNED = 1,     /* handle, if the lease stands */
+	ACQUIRING = 2, /* handle what opens a flow, and the flows that I have */
+	DRAINING = 3,  /* handle only the flows that I have */
+};
+
+enum side { CLIENT_SIDE = 0, SERVER_SIDE = 1 };
+enum affinity { BY_CLIENT = 0, BY_NETWORK = 1, BY_FLOW = 2 };
+enum key { KEY_SIDE = 0, KEY_ORIGINAL = 1 };
+
+/*
+ * Why a frame went where it went: every way out of a program is one of these,
+ * and each is a counter. The names are what operators see: pass_*, handle_*
+ * and answer_* go on to the host, drop_* do not, sent_* are egress.
+ */
+enum verdict {
+	PASS_OTHER = 0,         /* not for the cluster: the host's own traffic */
+	PASS_VLAN,              /* tagged: belongs to a VLAN device */
+	PASS_ARP_REPLY,         /* to the cluster MAC, addresses put right */
+	PASS_ND_ADVERT,         /* likewise; also other ND and ARP to the cluster MAC */
+	PASS_MULTICAST,         /* IP multicast or broadcast in a frame to the cluster MAC */
+	ANSWER_ARP,             /* request for a cluster address, asker's bucket is mine */
+	ANSWER_ND,              /* solicitation, likewise */
+	HANDLE_OWNED,           /* bucket is mine and the lease stands */
+	HANDLE_NEW_FLOW,        /* acquiring: opens a flow */
+	HANDLE_MY_FLOW,         /* acquiring or draining: a flow that I have */
+	HEARTBEAT,              /* given to the heartbeat receiver, not to the host */
+	DROP_FOREIGN,           /* another node's bucket */
+	DROP_NO_LEASE,          /* mine, but the lease has ended */
+	DROP_STALE_TABLE,       /* mine, but the table is older than the lease */
+	DROP_NOT_MY_FLOW,       /* acquiring or draining: another node's flow */
+	DROP_UNTRACKED,         /* key original: TCP that opens nothing and belongs to nothing */
+	DROP_MALFORMED,         /* to the cluster MAC: too short, truncated, contradictory */
+	DROP_UNKNOWN_PROTOCOL,  /* to the cluster MAC: neither IP nor ARP */
+	DROP_ARP_FOREIGN,       /* request for a cluster address, another node answers */
+	DROP_ND_FOREIGN,        /* solicitation, likewise */
+	DROP_ARP_CLUSTER,       /* request from a cluster address for a cluster address */
+	DROP_ND_CLUSTER,        /* solicitation, likewise */
+	DROP_HEARTBEAT,         /* to the heartbeat port, but not a listed node's heartbeat */
+	DROP_HEARTBEAT_FULL,    /* the receiver does not keep up */
+	MARK_OWNED,             /* action mark: mine, marked and passed */
+	MARK_FOREIGN,           /* action mark: not mine, passed to the user's rules */
+	TYPE_HOST,              /* packet type put right behind XDP */
+	SENT_ARP,               /* egress: ARP that speaks for a cluster address now names the cluster MAC */
+	SENT_ND,                /* egress: neighbour discovery, likewise */
+	SENT_OWNED,             /* egress: from a cluster address, bucket is mine */
+	DROP_SENT_FOREIGN,      /* egress: from a cluster address, bucket is not mine */
+	DROP_SENT_NO_LEASE,     /* egress: from a cluster address, no lease */
+	ALARM_ADDRESS_CONFLICT, /* somebody claims a cluster address with a MAC that is not the cluster's */
+	VERDICTS,
+};
+
+/*
+ * The agent's word to the data plane, memory-mapped by both. One writer.
+ * The table has two halves; the agent writes the idle one, then `active`.
+ */
+struct control {
+	__u64 lease_deadline; /* CLOCK_BOOTTIME, ns; 0: no lease */
+	__u64 lease_epoch;    /* a table older than this is not acted upon */
+	__u64 table_epoch[2]; /* of each half */
+	__u32 active;         /* the half in use: 0 or 1 */
+	__u32 abi_version;
+};
+
+struct table {
+	__u8 state[2][MAX_BUCKETS]; /* enum bucket_state */
+};
+
+/* IPv6 address in network byte order, or IPv4 as ::ffff:a.b.c.d. */
+struct address {
+	__u8 bytes[16];
+};
+
+/* A heartbeat as it came in, with when it came. */
+struct heartbeat {
+	__u64 received; /* CLOCK_BOOTTIME, ns */
+	__u32 ifindex;
+	__u16 length;   /* of frame, bytes */
+	__u16 node;     /* id of the listed node that the source address is of */
+	__u8 frame[HEARTBEAT_MAX];
+};
+
+#endif

@@ -1,0 +1,82 @@
+// Package cli holds the commands of shoal, a file each.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+// Env is what commands see of the world outside.
+type Env struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+}
+
+// Exit statuses.
+const (
+	exitFailed = 1 // what was asked for failed, or found a fault
+	exitUsage  = 2 // bad arguments or a bad file: nothing was touched
+)
+
+// usageError is an error in what the user gave; it ends with exitUsage.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// quietError ends with exitFailed; the command has said what there is to say.
+var quietError = errors.New("failed")
+
+// Run runs the command that args name and returns the exit status.
+func Run(ctx context.Context, env *Env, args []string) int {
+	root := rootCommand(env)
+	root.SetArgs(args)
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	err := root.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, quietError):
+		return exitFailed
+	case errors.As(err, &usage):
+		fmt.Fprintln(env.Stderr, "shoal:", err)
+		return exitUsage
+	default:
+		fmt.Fprintln(env.Stderr, "shoal:", err)
+		return exitFailed
+	}
+}
+
+func rootCommand(env *Env) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "shoal",
+		Short:         "Load-sharing clusters without load balancers",
+		Args:          usageArgs(cobra.NoArgs),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddCommand(
+		matchCommand(env),
+		configCommand(env),
+		labCommand(env),
+	)
+	return root
+}
+
+// usageArgs makes what an argument check finds a usage error.
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,91 @@
+// Package cluster holds the words of a cluster's description as values: its
+// mode, interfaces, nodes, hash and action. The configuration file is parsed
+// into them, the data plane and the host are set up from them. Pure: no I/O.
+package cluster
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Limits of a cluster.
+const (
+	MaxNodes        = 64
+	MaxBuckets      = 65536
+	DefaultBuckets  = 4096
+	DefaultLease    = 100 * time.Millisecond
+	MinLease        = 30 * time.Millisecond
+	MaxLease        = 10 * time.Second
+	MaxInterfaces   = 8   // one bit each in the data plane's address map
+	MaxAddresses    = 256 // cluster addresses over all interfaces
+	MaxNodeName     = 63  // a host name's label, RFC 1123
+	MaxClusterName  = 15  // also a directory and part of an nftables table's name
+	MaxPeerAddress  = 512 // own addresses of all nodes together
+	HeartbeatPort   = 7625
+	HeartbeatHopMax = 255 // the TTL that only a sender on the same link can deliver, RFC 5082
+)
+
+// Cluster describes one cluster as seen by one of its nodes. It is validated
+// when it is made (internal/config) and not changed afterwards.
+type Cluster struct {
+	Name       string
+	Mode       Mode
+	Self       int // this node's id, 1..MaxNodes
+	Nodes      []Node
+	Interfaces []Interface
+	Hash       Hash
+	Action     Action
+	Lease      time.Duration
+}
+
+// Node is a member of the cluster.
+type Node struct {
+	ID        int    // 1..MaxNodes
+	Name      string // unique in the cluster
+	Addresses []netip.Addr
+	Buckets   []Range // nil: an even share of what nobody lists
+}
+
+// Range is a run of buckets, both ends included.
+type Range struct{ First, Last int }
+
+// Interface is a network interface that takes part in the cluster.
+type Interface struct {
+	Name      string
+	Side      Side
+	Addresses []netip.Addr // cluster addresses on this link
+	L2        L2
+	MAC       MAC // the cluster MAC on this link
+	Attach    Attach
+}
+
+// Hash says how an address becomes a bucket. All nodes must agree on it.
+type Hash struct {
+	Seed          uint32
+	Buckets       int // 1..MaxBuckets
+	Affinity      Affinity
+	Key           Key
+	IPv6FirstWord bool // hash the first 32 bits only, as the kernel's xt_cluster does
+}
+
+// Action says what becomes of packets. The zero value drops foreign ones.
+// With Marking, owned packets get Mark, foreign ones ForeignMark, and none is
+// dropped: that is left to the user's rules.
+type Action struct {
+	Marking     bool
+	Mark        Mark
+	ForeignMark Mark // Mask 0: the mark of foreign packets is left alone
+}
+
+// Mark is a packet mark: mark = mark &^ Mask | Value.
+type Mark struct{ Value, Mask uint32 }
+
+// Node returns the node with the given id.
+func (c *Cluster) Node(id int) (Node, bool) {
+	for _, n := range c.Nodes {
+		if n.ID == id {
+			return n, true
+		}
+	}
+	return Node{}, false
+}

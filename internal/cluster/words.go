@@ -1,0 +1,110 @@
+package cluster
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Mode is what the nodes do with the packets that they handle.
+type Mode uint8
+
+// The modes.
+const (
+	Backend Mode = iota // serve the cluster address themselves
+	Gateway             // forward between a client side and a server side
+)
+
+// Side says who is on an interface's link, and with it which address of a
+// packet is the client's: coming from the client side the source, coming from
+// the server side the destination.
+type Side uint8
+
+// The sides. Interfaces of a backend cluster are client sides.
+const (
+	ClientSide Side = iota
+	ServerSide
+)
+
+// Affinity is what of a packet is hashed.
+type Affinity uint8
+
+// The affinities.
+const (
+	ByClient  Affinity = iota // the client's address
+	ByNetwork                 // its /24 (IPv4) or /64 (IPv6)
+	ByFlow                    // both addresses, protocol and ports
+)
+
+// Key is how the client's address is found.
+type Key uint8
+
+// The keys.
+const (
+	KeySide     Key = iota // by the interface's side
+	KeyOriginal            // the source of the connection's original direction, as xt_cluster does
+)
+
+// Attach is how the ingress program is attached to an interface.
+type Attach uint8
+
+// The ways to attach.
+const (
+	AttachAuto Attach = iota
+	AttachNative
+	AttachGeneric
+	AttachTCX
+)
+
+// L2 is how frames to the cluster MAC are made to reach all nodes.
+type L2 uint8
+
+// The layer-2 modes.
+const (
+	Unicast   L2 = iota // a unicast MAC that no node sends from: switches flood it
+	Multicast           // a multicast MAC: switches that do not snoop flood it
+	IGMP                // the MAC of an IPv4 group that every node joins
+)
+
+var (
+	modeWords     = []string{"backend", "gateway"}
+	sideWords     = []string{"client", "server"}
+	affinityWords = []string{"client", "network", "flow"}
+	keyWords      = []string{"side", "original"}
+	attachWords   = []string{"auto", "native", "generic", "tcx"}
+	l2Words       = []string{"unicast", "multicast", "igmp"}
+)
+
+func (m Mode) String() string     { return modeWords[m] }
+func (s Side) String() string     { return sideWords[s] }
+func (a Affinity) String() string { return affinityWords[a] }
+func (k Key) String() string      { return keyWords[k] }
+func (a Attach) String() string   { return attachWords[a] }
+func (l L2) String() string       { return l2Words[l] }
+
+// UnmarshalText parses a word; the error lists the words that are allowed.
+func (m *Mode) UnmarshalText(b []byte) error { return parseWord(m, modeWords, b) }
+
+// UnmarshalText parses a word; the error lists the words that are allowed.
+func (s *Side) UnmarshalText(b []byte) error { return parseWord(s, sideWords, b) }
+
+// UnmarshalText parses a word; the error lists the words that are allowed.
+func (a *Affinity) UnmarshalText(b []byte) error { return parseWord(a, affinityWords, b) }
+
+// UnmarshalText parses a word; the error lists the words that are allowed.
+func (k *Key) UnmarshalText(b []byte) error { return parseWord(k, keyWords, b) }
+
+// UnmarshalText parses a word; the error lists the words that are allowed.
+func (a *Attach) UnmarshalText(b []byte) error { return parseWord(a, attachWords, b) }
+
+// UnmarshalText parses a word; the error lists the words that are allowed.
+func (l *L2) UnmarshalText(b []byte) error { return parseWord(l, l2Words, b) }
+
+func parseWord[W ~uint8](dst *W, words []string, text []byte) error {
+	for i, w := range words {
+		if w == string(text) {
+			*dst = W(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is none of %s", text, strings.Join(words, ", "))
+}
