@@ -28,65 +28,69 @@ enum key { KEY_SIDE = 0, KEY_ORIGINAL = 1 };
 
 /*
  * Why a frame went where it went: every way out of a program is one of these,
- * and each is a counter. The names are what operators see: pass_*, handle_*
- * and answer_* go on to the host, drop_* do not, sent_* are egress.
+ * and each is a counter. The order is what the programs act by: up to LAST_PASS
+ * a frame goes on as it came, up to LAST_HOST it goes on as one for this host,
+ * the rest does not go on.
  */
 enum verdict {
-	PASS_OTHER = 0,         /* not for the cluster: the host's own traffic */
-	PASS_VLAN,              /* tagged: belongs to a VLAN device */
-	PASS_ARP_REPLY,         /* to the cluster MAC, addresses put right */
-	PASS_ND_ADVERT,         /* likewise; also other ND and ARP to the cluster MAC */
-	PASS_MULTICAST,         /* IP multicast or broadcast in a frame to the cluster MAC */
-	ANSWER_ARP,             /* request for a cluster address, asker's bucket is mine */
-	ANSWER_ND,              /* solicitation, likewise */
-	HANDLE_OWNED,           /* bucket is mine and the lease stands */
-	HANDLE_NEW_FLOW,        /* acquiring: opens a flow */
-	HANDLE_MY_FLOW,         /* acquiring or draining: a flow that I have */
-	HEARTBEAT,              /* given to the heartbeat receiver, not to the host */
-	DROP_FOREIGN,           /* another node's bucket */
-	DROP_NO_LEASE,          /* mine, but the lease has ended */
-	DROP_STALE_TABLE,       /* mine, but the table is older than the lease */
-	DROP_NOT_MY_FLOW,       /* acquiring or draining: another node's flow */
-	DROP_UNTRACKED,         /* key original: TCP that opens nothing and belongs to nothing */
-	DROP_MALFORMED,         /* to the cluster MAC: too short, truncated, contradictory */
-	DROP_UNKNOWN_PROTOCOL,  /* to the cluster MAC: neither IP nor ARP */
-	DROP_ARP_FOREIGN,       /* request for a cluster address, another node answers */
-	DROP_ND_FOREIGN,        /* solicitation, likewise */
-	DROP_ARP_CLUSTER,       /* request from a cluster address for a cluster address */
-	DROP_ND_CLUSTER,        /* solicitation, likewise */
-	DROP_HEARTBEAT,         /* to the heartbeat port, but not a listed node's heartbeat */
-	DROP_HEARTBEAT_FULL,    /* the receiver does not keep up */
-	MARK_OWNED,             /* action mark: mine, marked and passed */
-	MARK_FOREIGN,           /* action mark: not mine, passed to the user's rules */
-	TYPE_HOST,              /* packet type put right behind XDP */
-	SENT_ARP,               /* egress: ARP that speaks for a cluster address now names the cluster MAC */
-	SENT_ND,                /* egress: neighbour discovery, likewise */
-	SENT_OWNED,             /* egress: from a cluster address, bucket is mine */
-	DROP_SENT_FOREIGN,      /* egress: from a cluster address, bucket is not mine */
-	DROP_SENT_NO_LEASE,     /* egress: from a cluster address, no lease */
-	ALARM_ADDRESS_CONFLICT, /* somebody claims a cluster address with a MAC that is not the cluster's */
+	PASS_OTHER = 0, /* not for the cluster: the host's own traffic */
+	PASS_VLAN,      /* tagged: belongs to a VLAN device */
+	PASS_MULTICAST, /* IP multicast or broadcast in a frame to the cluster MAC */
+	LAST_PASS = PASS_MULTICAST,
+
+	PASS_NEIGHBOUR,  /* ARP or neighbour discovery to the cluster MAC that asks for no cluster address */
+	ANSWER_ARP,      /* request for a cluster address, and the asker's bucket is mine */
+	ANSWER_ND,       /* solicitation, likewise */
+	HANDLE_OWNED,    /* bucket is mine and the lease stands */
+	HANDLE_NEW_FLOW, /* acquiring: opens a flow */
+	HANDLE_MY_FLOW,  /* acquiring or draining: a flow that I have */
+	MARK_OWNED,      /* action mark: mine, marked */
+	MARK_FOREIGN,    /* action mark: not mine, left to the user's rules */
+	LAST_HOST = MARK_FOREIGN,
+
+	HEARTBEAT,             /* given to the heartbeat receiver */
+	DROP_FOREIGN,          /* another node's bucket */
+	DROP_NO_LEASE,         /* mine, but the lease has ended */
+	DROP_STALE_TABLE,      /* mine, but the table is older than the lease */
+	DROP_NOT_MY_FLOW,      /* acquiring or draining: another node's flow */
+	DROP_UNTRACKED,        /* key original: opens no connection and belongs to none */
+	DROP_MALFORMED,        /* to the cluster MAC: too short, truncated, contradictory */
+	DROP_UNKNOWN_PROTOCOL, /* to the cluster MAC: neither IP nor ARP */
+	DROP_ARP_FOREIGN,      /* request for a cluster address: another node answers */
+	DROP_ND_FOREIGN,       /* solicitation, likewise */
+	DROP_ARP_CLUSTER,      /* ARP from a cluster address for a cluster address */
+	DROP_ND_CLUSTER,       /* neighbour discovery, likewise */
+	DROP_HEARTBEAT,        /* to the heartbeat port, but no listed node's heartbeat */
+	DROP_HEARTBEAT_FULL,   /* the heartbeat receiver does not keep up */
+
+	TYPE_HOST,          /* behind XDP: packet type put right */
+	SENT_OTHER,         /* egress: the host's own */
+	SENT_ARP,           /* egress: ARP that speaks for a cluster address, now with the cluster MAC */
+	SENT_ND,            /* egress: neighbour discovery, likewise */
+	SENT_OWNED,         /* egress: from a cluster address, and the bucket is mine */
+	DROP_SENT_FOREIGN,  /* egress: from a cluster address, and the bucket is not mine */
+	DROP_SENT_NO_LEASE, /* egress: from a cluster address, without a lease */
+
+	ALARM_CONFLICT, /* beside a verdict: a cluster address claimed with a MAC that is not the cluster's */
 	VERDICTS,
 };
 
 /*
- * The agent's word to the data plane, memory-mapped by both. One writer.
- * The table has two halves; the agent writes the idle one, then `active`.
+ * The agent's word to the data plane: memory-mapped, one writer. The table has
+ * two halves; the agent writes the idle one, then `active`.
  */
-struct control {
+struct shared {
 	__u64 lease_deadline; /* CLOCK_BOOTTIME, ns; 0: no lease */
 	__u64 lease_epoch;    /* a table older than this is not acted upon */
 	__u64 table_epoch[2]; /* of each half */
-	__u32 active;         /* the half in use: 0 or 1 */
-	__u32 abi_version;
-};
-
-struct table {
+	__u32 active;         /* the half in use, 0 or 1 */
+	__u32 abi_version;    /* ABI_VERSION of the agent that made the map */
 	__u8 state[2][MAX_BUCKETS]; /* enum bucket_state */
 };
 
 /* IPv6 address in network byte order, or IPv4 as ::ffff:a.b.c.d. */
 struct address {
-	__u8 bytes[16];
+	__u32 words[4];
 };
 
 /* A heartbeat as it came in, with when it came. */

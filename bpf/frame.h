@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * A frame as the including program sees it. The decision is written once and
+ * compiled for XDP (SHOAL_XDP defined) and for TC. Only the first bytes are
+ * read in place; what lies deeper is copied out by load(), which also reaches
+ * the fragments of frames that are not in one piece.
+ */
+#ifndef SHOAL_FRAME_H
+#define SHOAL_FRAME_H
+
+#include <linux/if_ether.h>
+#include "maps.h"
+
+#ifdef SHOAL_XDP
+typedef struct xdp_md frame;
+#define load bpf_xdp_load_bytes
+#else
+typedef struct __sk_buff frame;
+#define load bpf_skb_load_bytes
+#endif
+
+struct ethernet {
+	struct mac dst;
+	struct mac src;
+	__u16 type; /* network byte order */
+};
+
+static __always_inline void *frame_data(const frame *ctx)
+{
+	return (void *)(long)ctx->data;
+}
+
+static __always_inline void *frame_end(const frame *ctx)
+{
+	return (void *)(long)ctx->data_end;
+}
+
+/* Whether a packet of that many bytes fits in behind the Ethernet header. */
+static __always_inline bool holds(frame *ctx, __u32 length)
+{
+	if (frame_data(ctx) + ETH_HLEN + length <= frame_end(ctx))
+		return true;
+#ifdef SHOAL_XDP
+	return ETH_HLEN + length <= bpf_xdp_get_buff_len(ctx);
+#else
+	return ETH_HLEN + length <= ctx->len;
+#endif
+}
+
+/* A packet merged from many can be longer than its length field can say (BIG TCP). */
+static __always_inline bool merged(const frame *ctx)
+{
+#ifdef SHOAL_XDP
+	return false;
+#else
+	return ctx->gso_size;
+#endif
+}
+
+#endif

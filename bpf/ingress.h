@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * The decision about a frame that comes in. Each function returns a verdict;
+ * the programs turn it into an action.
+ */
+#ifndef SHOAL_INGRESS_H
+#define SHOAL_INGRESS_H
+
+#include "moving.h"
+#include "neighbour.h"
+#include "original.h"
+
+/*
+ * Who answers a request for a cluster address: the owner of the asker's
+ * bucket, while it moves the new one.
+ */
+static __always_inline int answer(const __u32 *asker, bool v6, int mine, int foreign)
+{
+	__u32 half = active_half();
+	__u32 state = state_of(half, scale(hash_address(asker, v6)));
+	int lease;
+
+	if (state != OWNED && state != ACQUIRING)
+		return foreign;
+	lease = check_lease(half);
+	return lease != NO_VERDICT ? lease : mine;
+}
+
+static __noinline int ingress_arp(frame *ctx, bool to_cluster)
+{
+	int rest = to_cluster ? PASS_NEIGHBOUR : PASS_OTHER;
+	struct address sender, target;
+	__u32 asker, asked;
+	struct arp arp;
+
+	if (!load_arp(ctx, &arp))
+		return to_cluster ? DROP_MALFORMED : PASS_OTHER;
+	asker = arp_address(arp.sender);
+	address_set4(&sender, asker);
+	address_set4(&target, arp_address(arp.target));
+	asked = holders(&target);
+	if (holders(&sender)) {
+		if (!mac_equal(&arp.sender_mac, &cluster_mac))
+			count(ALARM_CONFLICT);
+		if (asked)
+			return DROP_ARP_CLUSTER;
+	}
+	if (arp.op != bpf_htons(ARPOP_REQUEST) || !asked)
+		return rest;
+	/* Held by another interface of the cluster: its own link is where it is asked for. */
+	if (!(asked & interface_bit))
+		return DROP_ARP_FOREIGN;
+	return answer(&asker, false, ANSWER_ARP, DROP_ARP_FOREIGN);
+}
+
+/* Whether the sender of a message claims a cluster address for a MAC that is not the cluster's. */
+static __always_inline bool conflicts(frame *ctx, __u32 options, __u8 type)
+{
+	struct nd_option opt;
+
+	return find_option(ctx, options, type, &opt) && !mac_equal(&opt.mac, &cluster_mac);
+}
+
+/* A neighbour solicitation or advertisement at `offset`, from `source`. */
+static __noinline int ingress_nd(frame *ctx, __u32 offset, const struct address *source, bool to_cluster)
+{
+	int rest = to_cluster ? PASS_NEIGHBOUR : PASS_OTHER;
+	struct neighbour nd;
+	__u32 asked, options = offset + sizeof(nd);
+
+	if (load(ctx, offset, &nd, sizeof(nd)))
+		return to_cluster ? DROP_MALFORMED : PASS_OTHER;
+	asked = holders(&nd.target);
+	if (nd.type == ICMP6_NEIGHBOUR_ADVERT) {
+		if (!asked)
+			return rest;
+		if (conflicts(ctx, options, TARGET_LINK_LAYER))
+			count(ALARM_CONFLICT);
+		return DROP_ND_CLUSTER;
+	}
+	if (holders(source)) {
+		if (conflicts(ctx, options, SOURCE_LINK_LAYER))
+			count(ALARM_CONFLICT);
+		if (asked)
+			return DROP_ND_CLUSTER;
+	}
+	if (!asked)
+		return rest;
+	if (!(asked & interface_bit))
+		return DROP_ND_FOREIGN;
+	return answer(source->words, true, ANSWER_ND, DROP_ND_FOREIGN);
+}
+
+/* Solicitations and advertisements; others are packets like any. */
+static __always_inline bool is_neighbour(const struct flow *f)
+{
+	return f->v6 && f->protocol == ICMP6 &&
+	       (f->icmp_type == ICMP6_NEIGHBOUR_SOLICIT || f->icmp_type == ICMP6_NEIGHBOUR_ADVERT);
+}
+
+/* Hands a heartbeat to its receiver. Its header fields have been checked. */
+static __noinline int take_heartbeat(frame *ctx, __u32 node)
+{
+	struct heartbeat *hb;
+	__u32 length;
+
+#ifdef SHOAL_XDP
+	length = bpf_xdp_get_buff_len(ctx);
+#else
+	length = ctx->len;
+#endif
+	if (length < ETH_HLEN || length > HEARTBEAT_MAX)
+		return DROP_HEARTBEAT;
+	hb = bpf_ringbuf_reserve(&heartbeats, sizeof(*hb), 0);
+	if (!hb)
+		return DROP_HEARTBEAT_FULL;
+	hb->received = bpf_ktime_get_boot_ns();
+	hb->ifindex = ctx->ingress_ifindex;
+	hb->length = length;
+	hb->node = node;
+	if (load(ctx, 0, hb->frame, length)) {
+		bpf_ringbuf_discard(hb, 0);
+		return DROP_HEARTBEAT;
+	}
+	bpf_ringbuf_submit(hb, 0);
+	return HEARTBEAT;
+}
+
+/*
+ * Whatever comes to the heartbeat port of a cluster address. TTL 255 shows
+ * that no router sent it on (RFC 5082).
+ */
+static __noinline int ingress_heartbeat(frame *ctx, const struct flow *f, __u8 ttl)
+{
+	struct address src, dst;
+	__u32 *node;
+
+	if (f->v6) {
+		__builtin_memcpy(&src, f->src, sizeof(src));
+		__builtin_memcpy(&dst, f->dst, sizeof(dst));
+	} else {
+		address_set4(&src, f->src[0]);
+		address_set4(&dst, f->dst[0]);
+	}
+	if (!holders(&dst))
+		return NO_VERDICT;
+	node = bpf_map_lookup_elem(&peers, &src);
+	if (!node || ttl != 255)
+		return DROP_HEARTBEAT;
+	return take_heartbeat(ctx, *node);
+}
+
+static __always_inline int act(frame *ctx, const struct flow *f, __u32 half, __u32 state)
+{
+	struct flow copy;
+	int verdict;
+
+	verdict = check_lease(half);
+	if (verdict != NO_VERDICT)
+		return verdict;
+	if (state == OWNED)
+		return HANDLE_OWNED;
+	copy = *f; /* so that f itself can stay in registers */
+	return moving(ctx, &copy, state);
+}
+
+/* A packet to the cluster MAC, parsed. */
+static __always_inline int ingress_flow(frame *ctx, struct flow *f)
+{
+	__u32 bucket, half, state;
+	struct flow copy;
+	int verdict;
+
+	if (hash_key == KEY_ORIGINAL) {
+		copy = *f;
+		verdict = original_bucket(ctx, &copy, &bucket);
+		if (verdict != NO_VERDICT)
+			return verdict;
+	} else {
+		if (affinity == BY_FLOW && !load_ports(ctx, f))
+			return DROP_MALFORMED;
+		bucket = bucket_of(f, true);
+	}
+	count_bucket(bucket);
+	half = active_half();
+	state = state_of(half, bucket);
+	if (state == FOREIGN)
+		return DROP_FOREIGN;
+	return act(ctx, f, half, state);
+}
+
+/* A parsed packet to the cluster MAC: its ICMP and heartbeats, then its flow. */
+static __always_inline int ingress_packet(frame *ctx, struct flow *f, __u8 ttl)
+{
+	struct flow copy;
+	int verdict;
+
+	if (is_icmp(f)) {
+		verdict = follow_icmp(ctx, f);
+		if (verdict != NO_VERDICT)
+			return verdict;
+	} else if (heartbeat_port && f->protocol == IPPROTO_UDP && !f->fragment) {
+		if (!load_ports(ctx, f))
+			return DROP_MALFORMED;
+		if (f->dport == heartbeat_port) {
+			copy = *f;
+			verdict = ingress_heartbeat(ctx, &copy, ttl);
+			if (verdict != NO_VERDICT)
+				return verdict;
+		}
+	}
+	return ingress_flow(ctx, f);
+}
+
+static __always_inline int ingress_ipv4(frame *ctx)
+{
+	struct iphdr *ip = frame_data(ctx) + ETH_HLEN;
+	struct flow f = {};
+	int verdict = parse_ipv4(ctx, &f);
+
+	if (verdict != NO_VERDICT)
+		return verdict;
+	if ((f.dst[0] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) || f.dst[0] == 0xffffffff)
+		return PASS_MULTICAST;
+	if ((void *)(ip + 1) > frame_end(ctx))
+		return DROP_MALFORMED;
+	return ingress_packet(ctx, &f, ip->ttl);
+}
+
+/* Solicitations come to a group of the address that they ask for, not to the cluster MAC. */
+static __always_inline bool may_solicit(frame *ctx, const struct ethernet *eth)
+{
+	struct ipv6hdr *ip = frame_data(ctx) + ETH_HLEN;
+
+	if ((void *)(ip + 1) > frame_end(ctx))
+		return false;
+	return ip->nexthdr == ICMP6 || (eth->dst.half[0] == 0x3333 && is_extension(ip->nexthdr));
+}
+
+static __noinline int ingress_nd_packet(frame *ctx, const struct flow *f, bool to_cluster)
+{
+	struct address source;
+
+	__builtin_memcpy(&source, f->src, sizeof(source));
+	return ingress_nd(ctx, f->l4, &source, to_cluster);
+}
+
+static __always_inline int ingress_ipv6(frame *ctx, bool to_cluster)
+{
+	struct ipv6hdr *ip = frame_data(ctx) + ETH_HLEN;
+	struct flow f = {}, copy;
+	int verdict = parse_ipv6(ctx, &f);
+
+	if (verdict != NO_VERDICT)
+		return to_cluster ? verdict : PASS_OTHER;
+	if (f.protocol == ICMP6 && !f.fragment) {
+		if (load(ctx, f.l4, &f.icmp_type, 1))
+			return to_cluster ? DROP_MALFORMED : PASS_OTHER;
+		if (is_neighbour(&f)) {
+			copy = f;
+			return ingress_nd_packet(ctx, &copy, to_cluster);
+		}
+	}
+	if (!to_cluster)
+		return PASS_OTHER;
+	if ((f.dst[0] & bpf_htonl(0xff000000)) == bpf_htonl(0xff000000))
+		return PASS_MULTICAST;
+	if ((void *)(ip + 1) > frame_end(ctx))
+		return DROP_MALFORMED;
+	return ingress_packet(ctx, &f, ip->hop_limit);
+}
+
+static __always_inline int ingress(frame *ctx)
+{
+	struct ethernet *eth = frame_data(ctx);
+	bool to_cluster;
+
+	if ((void *)(eth + 1) > frame_end(ctx))
+		return PASS_OTHER;
+	to_cluster = mac_equal(&eth->dst, &cluster_mac);
+	switch (eth->type) {
+	case bpf_htons(ETH_P_IP):
+		return to_cluster ? ingress_ipv4(ctx) : PASS_OTHER;
+	case bpf_htons(ETH_P_IPV6):
+		if (!to_cluster && !may_solicit(ctx, eth))
+			return PASS_OTHER;
+		return ingress_ipv6(ctx, to_cluster);
+	case bpf_htons(ETH_P_ARP):
+		return ingress_arp(ctx, to_cluster);
+	case bpf_htons(ETH_P_8021Q):
+	case bpf_htons(ETH_P_8021AD):
+		return PASS_VLAN;
+	default:
+		return to_cluster ? DROP_UNKNOWN_PROTOCOL : PASS_OTHER;
+	}
+}
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/*
+ * Constants of one interface, set when its programs are loaded, and the maps.
+ * `shared`, addresses, peers, buckets and heartbeats are one set per cluster;
+ * counters are each interface's own.
+ */
+#ifndef SHOAL_MAPS_H
+#define SHOAL_MAPS_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <stdbool.h>
+#include "abi.h"
+
+/* Ethernet addresses are compared and written in halves of words: a frame's are aligned no better. */
+struct mac {
+	__u16 half[3];
+};
+
+const volatile struct mac cluster_mac;
+const volatile struct mac own_mac;
+const volatile __u32 hash_seed;
+const volatile __u32 bucket_count;      /* 1..MAX_BUCKETS */
+const volatile __u8 side;               /* enum side */
+const volatile __u8 affinity;           /* enum affinity */
+const volatile __u8 hash_key;           /* enum key */
+const volatile __u8 ipv6_first_word;    /* hash 32 bits of an IPv6 address only */
+const volatile __u8 marking;            /* action mark, in TCX only */
+const volatile __u32 mark_value, mark_mask;
+const volatile __u32 foreign_mark_value, foreign_mark_mask;
+const volatile __u16 heartbeat_port;    /* network byte order; 0: none */
+const volatile __u32 interface_bit;     /* this interface in values of `addresses` */
+
+struct shared shared;
+
+/* Cluster addresses; the value has a bit for each interface that holds it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__type(key, struct address);
+	__type(value, __u32);
+} addresses SEC(".maps");
+
+/* The nodes' own addresses on the cluster's links; the value is the node's id. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 512);
+	__type(key, struct address);
+	__type(value, __u32);
+} peers SEC(".maps");
+
+/* Packets per bucket that ingress saw, whoever handles them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, MAX_BUCKETS); /* bucket_count, when loaded */
+	__type(key, __u32);
+	__type(value, __u64);
+} buckets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, VERDICTS);
+	__type(key, __u32);
+	__type(value, __u64);
+} counters SEC(".maps");
+
+/* struct heartbeat, in order of arrival. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 256 * 1024);
+} heartbeats SEC(".maps");
+
+static __always_inline void count(__u32 verdict)
+{
+	__u64 *counter = bpf_map_lookup_elem(&counters, &verdict);
+
+	if (counter)
+		(*counter)++;
+}
+
+static __always_inline bool mac_equal(const volatile struct mac *a, const volatile struct mac *b)
+{
+	return !((a->half[0] ^ b->half[0]) | (a->half[1] ^ b->half[1]) | (a->half[2] ^ b->half[2]));
+}
+
+static __always_inline void address_set4(struct address *a, __u32 addr)
+{
+	a->words[0] = a->words[1] = 0;
+	a->words[2] = bpf_htonl(0xffff);
+	a->words[3] = addr;
+}
+
+/* The interfaces, as bits, that hold an address as a cluster address. */
+static __always_inline __u32 holders(const struct address *addr)
+{
+	__u32 *bits = bpf_map_lookup_elem(&addresses, addr);
+
+	return bits ? *bits : 0;
+}
+
+#endif

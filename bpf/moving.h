@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* Buckets that move between two nodes: the flows that this host has sockets for. */
+#ifndef SHOAL_MOVING_H
+#define SHOAL_MOVING_H
+
+#include <linux/tcp.h>
+#include "tuple.h"
+
+/* include/net/tcp_states.h */
+#define TCP_LISTEN 10
+#define TCP_NEW_SYN_RECV 12
+
+/* The one field that is read of include/linux/tcp.h's own structure. */
+struct tcp_request_sock {
+	__u32 snt_isn;
+} __attribute__((preserve_access_index));
+
+/*
+ * Whether a socket of this host has the TCP flow. A listener has no flow. A
+ * request that waits for the handshake's last ACK may exist on two nodes when
+ * the SYN came twice: it is the one whose number the ACK acknowledges, and the
+ * other would answer with a reset that ends the client's connection.
+ */
+static __always_inline bool socket_has(frame *ctx, const struct flow *f, const struct tcphdr *tcp)
+{
+	struct bpf_sock_tuple tuple = {};
+	__u32 size = tuple_of(f, &tuple);
+	struct tcp_request_sock *request;
+	struct bpf_sock *sk;
+	bool mine = true;
+
+	sk = bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
+	if (!sk)
+		return false;
+	if (sk->state == TCP_LISTEN) {
+		mine = false;
+	} else if (sk->state == TCP_NEW_SYN_RECV && !f->quoted && tcp->ack) {
+		request = bpf_skc_to_tcp_request_sock(sk);
+		mine = request && bpf_ntohl(tcp->ack_seq) == request->snt_isn + 1;
+	}
+	bpf_sk_release(sk);
+	return mine;
+}
+
+/*
+ * A packet in a bucket that moves. Only TCP has flows that a socket tells of:
+ * everything else is the new owner's at once, fragments too.
+ */
+static __noinline int moving(frame *ctx, struct flow *f, __u32 state)
+{
+	struct tcphdr tcp = {};
+
+	if (f->protocol != IPPROTO_TCP || f->fragment)
+		return state == ACQUIRING ? HANDLE_NEW_FLOW : DROP_NOT_MY_FLOW;
+	/* Of a packet that an ICMP error quotes only the ports are sure to be there. */
+	if (!load_ports(ctx, f) || (!f->quoted && load(ctx, f->l4, &tcp, sizeof(tcp))))
+		return DROP_MALFORMED;
+	if (tcp.syn && !tcp.ack)
+		return state == ACQUIRING ? HANDLE_NEW_FLOW : DROP_NOT_MY_FLOW;
+	return socket_has(ctx, f, &tcp) ? HANDLE_MY_FLOW : DROP_NOT_MY_FLOW;
+}
+
+#endif
