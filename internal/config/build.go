@@ -1,0 +1,133 @@
+package config
+
+import (
+	"net/netip"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/shoal-net/shoal/internal/cluster"
+)
+
+// builder fills in a cluster from the values of the file.
+type builder struct {
+	*reader
+	c      cluster.Cluster
+	claims map[netip.Addr][]claim
+}
+
+var clusterName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,14}$`)
+
+func (b *builder) cluster(root value, opts Options) {
+	m := b.mapping(root, clusterKeys)
+	if m == nil {
+		return
+	}
+	if name, ok := b.text(m["cluster"]); ok {
+		b.c.Name = name
+		if !clusterName.MatchString(name) {
+			b.reject(m["cluster"], "cannot be a cluster's name")
+		}
+	}
+	modeKnown := b.word(m["mode"], &b.c.Mode) && m["mode"].given()
+	b.c.Lease = cluster.DefaultLease
+	b.lease(m["lease"])
+
+	b.action(m["action"])
+	b.interfaces(m["interfaces"], modeKnown)
+
+	// Shares can be judged only if buckets and nodes are right.
+	before := len(b.errs)
+	b.hash(m["hash"], modeKnown)
+	places := b.nodes(m["nodes"])
+	if m["nodes"].given() && len(b.errs) == before {
+		b.shares(m["nodes"], places)
+		b.findSelf(m["node"], m["nodes"], opts)
+	}
+}
+
+func (b *builder) lease(v value) {
+	text, ok := b.text(v)
+	if !ok {
+		return
+	}
+	lease, err := time.ParseDuration(text)
+	switch {
+	case err != nil:
+		b.reject(v, "is not a duration such as 100ms")
+	case lease < cluster.MinLease || lease > cluster.MaxLease:
+		b.reject(v, "is out of range")
+	}
+	b.c.Lease = lease
+}
+
+func (b *builder) hash(v value, modeKnown bool) {
+	h := &b.c.Hash
+	h.Buckets = cluster.DefaultBuckets
+	if !v.given() {
+		return
+	}
+	m := b.mapping(v, hashKeys)
+	number(b.reader, m["seed"], 0, 0xffffffff, &h.Seed)
+	number(b.reader, m["buckets"], 1, cluster.MaxBuckets, &h.Buckets)
+	b.word(m["affinity"], &h.Affinity)
+	b.word(m["key"], &h.Key)
+	if text, ok := b.text(m["ipv6"]); ok {
+		h.IPv6FirstWord = text == "first-word"
+		if !h.IPv6FirstWord && text != "full" {
+			b.reject(m["ipv6"], "is not a way to hash")
+		}
+	}
+	// Both keys are there for clusters in which some nodes run xt_cluster: it
+	// hashes an address, and keeps no side.
+	if h.Key == cluster.KeyOriginal && modeKnown && b.c.Mode != cluster.Gateway {
+		b.fail(m["key"], `"original" is for mode: gateway; a backend's client is the source of every packet already`)
+	}
+	if h.Key == cluster.KeyOriginal && h.Affinity == cluster.ByFlow {
+		b.fail(m["key"], `"original" is an address and agrees with affinity: client or network, not with flow`)
+	}
+	if h.IPv6FirstWord && h.Affinity == cluster.ByFlow {
+		b.fail(m["ipv6"], `"first-word" is part of an address and agrees with affinity: client or network, not with flow`)
+	}
+}
+
+func (b *builder) action(v value) {
+	if text, ok := v.scalar(); ok && text == "drop" || !v.given() {
+		return
+	} else if ok {
+		b.reject(v, "is no action")
+		return
+	}
+	m := b.mapping(v, actionKeys)
+	a := &b.c.Action
+	a.Marking = true
+	a.Mark = b.mark(m["mark"])
+	a.ForeignMark = b.mark(m["foreign-mark"])
+	if foreign := m["foreign-mark"]; foreign.given() && a.Mark == a.ForeignMark {
+		b.reject(foreign, "is the mark of owned packets too: no rule could tell them apart")
+	}
+}
+
+// mark reads a mark as the MARK target's --set-mark does: the bits of the mask
+// are cleared, those of the value are set. A value sets its bits whether or not
+// the mask clears them before, so they are part of the mask here.
+func (b *builder) mark(v value) cluster.Mark {
+	if !v.given() {
+		return cluster.Mark{}
+	}
+	text, ok := v.scalar()
+	if !ok {
+		b.reject(v, kind(v.node))
+		return cluster.Mark{}
+	}
+	valueText, maskText, masked := strings.Cut(text, "/")
+	bits, err := parseNumber(valueText)
+	mask := uint32(0xffffffff)
+	if masked && err == nil {
+		mask, err = parseNumber(maskText)
+	}
+	if err != nil {
+		b.reject(v, "is not a mark")
+	}
+	return cluster.Mark{Value: bits, Mask: mask | bits}
+}

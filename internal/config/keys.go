@@ -1,0 +1,63 @@
+package config
+
+import "strings"
+
+// key is a key of the file.
+type key struct {
+	name     string
+	required bool
+	takes    string // what is allowed, for errors
+}
+
+const required, optional = true, false
+
+// The keys of the file, map by map. example.yaml explains them.
+var (
+	clusterKeys = []key{
+		{"cluster", required, "a name of 1 to 15 characters a-z, 0-9 and -, the first not -"},
+		{"mode", required, "backend or gateway"},
+		{"node", optional, "the id or the name of one of the nodes"},
+		{"interfaces", required, "a list of 1 to 8 interfaces, each " + mapOf(interfaceKeys)},
+		{"nodes", required, "a list of 1 to 64 nodes, each " + mapOf(nodeKeys)},
+		{"hash", optional, mapOf(hashKeys)},
+		{"action", optional, "drop, or " + mapOf(actionKeys)},
+		{"lease", optional, "a duration from 30ms to 10s"},
+	}
+	interfaceKeys = []key{
+		{"name", required, "the name of a network interface: 1 to 15 characters without spaces, / and :"},
+		{"side", optional, "client or server"},
+		{"addresses", required, "a list of at least one cluster address"},
+		{"l2", optional, "unicast, multicast or igmp"},
+		{"mac", optional, "an Ethernet address such as 02:bf:c0:00:02:0a"},
+		{"attach", optional, "auto, native, generic or tcx"},
+	}
+	nodeKeys = []key{
+		{"id", required, "a number from 1 to 64"},
+		{"name", optional, "a host name of up to 63 characters a-z, 0-9, - and ., not digits alone"},
+		{"addresses", optional, "a list of the node's own addresses"},
+		{"buckets", optional, `buckets and ranges such as "0-99,200,300-4095", or a list of them; [] for none`},
+	}
+	hashKeys = []key{
+		{"seed", optional, "a number from 0 to 0xffffffff"},
+		{"buckets", optional, "a number from 1 to 65536"},
+		{"affinity", optional, "client, network or flow"},
+		{"ipv6", optional, "full or first-word"},
+		{"key", optional, "side or original"},
+	}
+	actionKeys = []key{
+		{"mark", required, "VALUE or VALUE/MASK, numbers from 0 to 0xffffffff"},
+		{"foreign-mark", optional, "VALUE or VALUE/MASK, numbers from 0 to 0xffffffff"},
+	}
+)
+
+const takesAddress = "a plain unicast address such as 192.0.2.10 or 2001:db8::10"
+
+func mapOf(keys []key) string { return "a map of the keys " + names(keys) }
+
+func names(keys []key) string {
+	all := make([]string, len(keys))
+	for i, k := range keys {
+		all[i] = k.name
+	}
+	return strings.Join(all, ", ")
+}

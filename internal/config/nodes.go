@@ -1,0 +1,183 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+
+	"github.com/shoal-net/shoal/internal/cluster"
+	"github.com/shoal-net/shoal/internal/share"
+)
+
+var (
+	nodeName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$`)
+	digits   = regexp.MustCompile(`^[0-9]+$`) // would be mistaken for an id
+)
+
+// nodePlace is where a node is described, and where its buckets are listed.
+type nodePlace struct{ node, buckets value }
+
+// nodes reads the nodes and returns where they are described, by id.
+func (b *builder) nodes(v value) map[int]nodePlace {
+	ids, names, places := map[string]value{}, map[string]value{}, map[int]nodePlace{}
+	addresses := 0
+	for _, element := range b.list(v, mapOf(nodeKeys), 1, cluster.MaxNodes) {
+		m := b.mapping(element, nodeKeys)
+		var n cluster.Node
+		if number(b.reader, m["id"], 1, cluster.MaxNodes, &n.ID) && n.ID != 0 {
+			b.unique(ids, strconv.Itoa(n.ID), m["id"])
+		}
+		b.name(element, m["name"], &n, names)
+		n.Addresses = b.addresses(m["addresses"], "", 0, cluster.MaxPeerAddress)
+		n.Buckets = b.buckets(m["buckets"])
+		places[n.ID] = nodePlace{element, m["buckets"]}
+		addresses += len(n.Addresses)
+		b.c.Nodes = append(b.c.Nodes, n)
+	}
+	if addresses > cluster.MaxPeerAddress {
+		b.fail(v, "%d own addresses of nodes; at most %d are allowed", addresses, cluster.MaxPeerAddress)
+	}
+	return places
+}
+
+func (b *builder) name(node, v value, n *cluster.Node, names map[string]value) {
+	if !v.given() {
+		if n.ID != 0 {
+			n.Name = fmt.Sprintf("node%d", n.ID)
+			b.unique(names, n.Name, node)
+		}
+		return
+	}
+	name, ok := b.text(v)
+	if !ok {
+		return
+	}
+	n.Name = name
+	if !nodeName.MatchString(name) || digits.MatchString(name) {
+		b.reject(v, "cannot be a node's name")
+	}
+	b.unique(names, name, v)
+}
+
+// buckets reads a node's list: one number, a text such as "0-99,200", or a YAML
+// list of those. nil means that there is none; an empty list is not nil.
+func (b *builder) buckets(v value) []cluster.Range {
+	if !v.given() {
+		return nil
+	}
+	if _, ok := v.node.(*ast.SequenceNode); !ok {
+		return b.ranges(v)
+	}
+	all := []cluster.Range{}
+	for _, element := range b.list(v, v.takes, 0, cluster.MaxBuckets) {
+		all = append(all, b.ranges(element)...)
+	}
+	return all
+}
+
+func (b *builder) ranges(v value) []cluster.Range {
+	text, ok := v.scalar()
+	if !ok {
+		b.reject(v, kind(v.node))
+		return nil
+	}
+	var all []cluster.Range
+	for part := range strings.SplitSeq(text, ",") {
+		r, err := parseRange(strings.TrimSpace(part))
+		switch {
+		case err != nil:
+			b.reject(v, "is not a list of buckets")
+			return nil
+		case r.First > r.Last:
+			b.fail(v, "%q: %d-%d ends before it begins", text, r.First, r.Last)
+		case r.Last >= b.c.Hash.Buckets:
+			b.fail(v, "%q: %s is out of range; with hash.buckets: %d the buckets are 0-%d",
+				text, strings.TrimSpace(part), b.c.Hash.Buckets, b.c.Hash.Buckets-1)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+func parseRange(s string) (cluster.Range, error) {
+	first, last, isRange := strings.Cut(s, "-")
+	if !isRange {
+		last = first
+	}
+	lo, err := parseNumber(strings.TrimSpace(first))
+	if err != nil {
+		return cluster.Range{}, err
+	}
+	hi, err := parseNumber(strings.TrimSpace(last))
+	return cluster.Range{First: int(lo), Last: int(hi)}, err
+}
+
+// shares checks that every bucket has one owner, and every node that lists no
+// buckets has some.
+func (b *builder) shares(nodes value, places map[int]nodePlace) {
+	owners, err := share.Static(b.c.Nodes, b.c.Hash.Buckets)
+	var fault *share.Error
+	switch {
+	case errors.As(err, &fault) && places[fault.Node].buckets.given():
+		b.fail(places[fault.Node].buckets, "%s", fault.Reason)
+		return
+	case err != nil:
+		b.fail(nodes, "%v", err)
+		return
+	}
+	count := share.Count(owners)
+	for _, n := range b.c.Nodes {
+		if n.Buckets == nil && count[n.ID] == 0 {
+			b.fail(places[n.ID].node, "no bucket of %d is left for node %d; buckets: [] says that it is to have none",
+				b.c.Hash.Buckets, n.ID)
+		}
+	}
+}
+
+// findSelf finds which of the nodes this one is: by option, key, host name.
+func (b *builder) findSelf(key, nodes value, opts Options) {
+	known := make([]string, len(b.c.Nodes))
+	for i, n := range b.c.Nodes {
+		known[i] = fmt.Sprintf("%d %s", n.ID, n.Name)
+	}
+	list := strings.Join(known, ", ")
+	if key.given() {
+		text, ok := key.scalar()
+		if !ok {
+			b.reject(key, kind(key.node))
+		} else if b.c.Self = b.findNode(text); b.c.Self == 0 {
+			b.fail(key, "%q is none of the nodes: %s", text, list)
+		}
+	}
+	if opts.Node != "" {
+		if b.c.Self = b.findNode(opts.Node); b.c.Self == 0 {
+			b.failAt(nil, "", opts.Node, fmt.Sprintf("--node: %q is none of the nodes: %s", opts.Node, list))
+		}
+		return
+	}
+	if key.given() {
+		return
+	}
+	short, _, _ := strings.Cut(opts.Hostname, ".")
+	for _, n := range b.c.Nodes {
+		if strings.EqualFold(n.Name, opts.Hostname) || strings.EqualFold(n.Name, short) {
+			b.c.Self = n.ID
+			return
+		}
+	}
+	b.fail(nodes, "none of the nodes has this host's name, %q: %s; name this node with --node or the key node", opts.Hostname, list)
+}
+
+// findNode returns the id of the node with the given id or name, or 0.
+func (b *builder) findNode(s string) int {
+	for _, n := range b.c.Nodes {
+		if s == strconv.Itoa(n.ID) || s == n.Name {
+			return n.ID
+		}
+	}
+	return 0
+}
