@@ -79,7 +79,7 @@ enum verdict {
  * The agent's word to the data plane: memory-mapped, one writer. The table has
  * two halves; the agent writes the idle one, then `active`.
  */
-struct shared {
+struct control {
 	__u64 lease_deadline; /* CLOCK_BOOTTIME, ns; 0: no lease */
 	__u64 lease_epoch;    /* a table older than this is not acted upon */
 	__u64 table_epoch[2]; /* of each half */

@@ -98,10 +98,21 @@ static __always_inline bool is_neighbour(const struct flow *f)
 	       (f->icmp_type == ICMP6_NEIGHBOUR_SOLICIT || f->icmp_type == ICMP6_NEIGHBOUR_ADVERT);
 }
 
+static __noinline bool fill_heartbeat(frame *ctx, struct heartbeat *hb, __u32 length, __u32 node)
+{
+	if (length < ETH_HLEN || length > HEARTBEAT_MAX)
+		return false;
+	hb->received = bpf_ktime_get_boot_ns();
+	hb->ifindex = ctx->ingress_ifindex;
+	hb->length = length;
+	hb->node = node;
+	return !load(ctx, 0, hb->frame, length);
+}
+
 /* Hands a heartbeat to its receiver. Its header fields have been checked. */
 static __noinline int take_heartbeat(frame *ctx, __u32 node)
 {
-	struct heartbeat *hb;
+	struct heartbeat *hb = bpf_ringbuf_reserve(&heartbeats, sizeof(*hb), 0);
 	__u32 length;
 
 #ifdef SHOAL_XDP
@@ -109,16 +120,9 @@ static __noinline int take_heartbeat(frame *ctx, __u32 node)
 #else
 	length = ctx->len;
 #endif
-	if (length < ETH_HLEN || length > HEARTBEAT_MAX)
-		return DROP_HEARTBEAT;
-	hb = bpf_ringbuf_reserve(&heartbeats, sizeof(*hb), 0);
 	if (!hb)
 		return DROP_HEARTBEAT_FULL;
-	hb->received = bpf_ktime_get_boot_ns();
-	hb->ifindex = ctx->ingress_ifindex;
-	hb->length = length;
-	hb->node = node;
-	if (load(ctx, 0, hb->frame, length)) {
+	if (!fill_heartbeat(ctx, hb, length, node)) {
 		bpf_ringbuf_discard(hb, 0);
 		return DROP_HEARTBEAT;
 	}

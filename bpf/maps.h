@@ -32,7 +32,7 @@ const volatile __u32 foreign_mark_value, foreign_mark_mask;
 const volatile __u16 heartbeat_port;    /* network byte order; 0: none */
 const volatile __u32 interface_bit;     /* this interface in values of `addresses` */
 
-struct shared shared;
+struct control shared;
 
 /* Cluster addresses; the value has a bit for each interface that holds it. */
 struct {
@@ -61,7 +61,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, VERDICTS);
-	__type(key, __u32);
+	__type(key, enum verdict);
 	__type(value, __u64);
 } counters SEC(".maps");
 
@@ -71,7 +71,7 @@ struct {
 	__uint(max_entries, 256 * 1024);
 } heartbeats SEC(".maps");
 
-static __always_inline void count(__u32 verdict)
+static __always_inline void count(enum verdict verdict)
 {
 	__u64 *counter = bpf_map_lookup_elem(&counters, &verdict);
 

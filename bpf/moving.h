@@ -46,7 +46,7 @@ static __always_inline bool socket_has(frame *ctx, const struct flow *f, const s
  * A packet in a bucket that moves. Only TCP has flows that a socket tells of:
  * everything else is the new owner's at once, fragments too.
  */
-static __noinline int moving(frame *ctx, struct flow *f, __u32 state)
+static __noinline int moving(frame *ctx, struct flow *f, enum bucket_state state)
 {
 	struct tcphdr tcp = {};
 

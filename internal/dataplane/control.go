@@ -1,0 +1,90 @@
+package dataplane
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// abiVersion is ABI_VERSION of bpf/abi.h.
+const abiVersion = 1
+
+// swapPause is how long a half of the table is left alone after it was in use:
+// a program that began with it must have ended before it is written again.
+const swapPause = time.Millisecond
+
+// control is the memory that the agent and the programs share. One writer.
+type control struct {
+	memory  []byte
+	shared  *ingressXDPControl
+	swapped time.Time
+}
+
+func mapControl(m *ebpf.Map, writable bool) (*control, error) {
+	size := int(unsafe.Sizeof(ingressXDPControl{}))
+	if int(m.ValueSize()) != size {
+		return nil, fmt.Errorf("%w: shared map has %d bytes, expected %d", ErrOtherVersion, m.ValueSize(), size)
+	}
+	prot := unix.PROT_READ
+	if writable {
+		prot |= unix.PROT_WRITE
+	}
+	memory, err := unix.Mmap(m.FD(), 0, size, prot, unix.MAP_SHARED)
+	if err != nil {
+		return nil, fmt.Errorf("map the table into memory: %w", err)
+	}
+	return &control{memory: memory, shared: (*ingressXDPControl)(unsafe.Pointer(&memory[0]))}, nil
+}
+
+func (c *control) close() error { return unix.Munmap(c.memory) }
+
+// setTable writes the idle half and makes it the active one.
+func (c *control) setTable(epoch uint64, states []State) {
+	if wait := swapPause - time.Since(c.swapped); wait > 0 {
+		time.Sleep(wait)
+	}
+	idle := 1 - c.shared.Active&1
+	half := &c.shared.State[idle]
+	for i := range half {
+		half[i] = uint8(Foreign)
+	}
+	for i, s := range states {
+		half[i] = uint8(s)
+	}
+	atomic.StoreUint64(&c.shared.TableEpoch[idle], epoch)
+	atomic.StoreUint32(&c.shared.Active, idle)
+	c.swapped = time.Now()
+}
+
+// setLease orders its two stores so that no program sees the new deadline with
+// the old epoch.
+func (c *control) setLease(epoch uint64, deadline time.Duration) {
+	if deadline < time.Duration(atomic.LoadUint64(&c.shared.LeaseDeadline)) {
+		atomic.StoreUint64(&c.shared.LeaseDeadline, uint64(max(deadline, 0)))
+	}
+	atomic.StoreUint64(&c.shared.LeaseEpoch, epoch)
+	atomic.StoreUint64(&c.shared.LeaseDeadline, uint64(max(deadline, 0)))
+}
+
+func (c *control) table(buckets int) (epoch uint64, states []State) {
+	half := atomic.LoadUint32(&c.shared.Active) & 1
+	states = make([]State, buckets)
+	for i := range states {
+		states[i] = State(c.shared.State[half][i])
+	}
+	return atomic.LoadUint64(&c.shared.TableEpoch[half]), states
+}
+
+// Now returns the clock that leases are counted on: CLOCK_BOOTTIME, which runs
+// on while the machine is suspended.
+func Now() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		panic(fmt.Sprintf("clock_gettime: %v", err)) // cannot fail with a valid clock and pointer
+	}
+	return time.Duration(ts.Nano())
+}

@@ -1,0 +1,13 @@
+// Package dataplane loads the BPF programs of a cluster, attaches them to its
+// interfaces and speaks to them: ownership table, lease, counters.
+//
+// Programs, links and maps are pinned in a BPF file system, in one directory
+// for a cluster and one in it for each of its interfaces:
+//
+//	CLUSTER/shared, addresses, peers, buckets, heartbeats
+//	CLUSTER/IFNAME/counters, egress, type, ingress-native | ingress-generic | ingress-tcx
+//
+// They outlive the process. The next one adopts them: it takes away the lease,
+// puts its own programs in place of the old ones without detaching, and goes
+// on. bpf/abi.h is what C and Go share.
+package dataplane
