@@ -55,7 +55,12 @@ func Watch(ctx context.Context) (<-chan Event, error) {
 		return nil, fmt.Errorf("watch interfaces: %w", err)
 	}
 	w := &watcher{ctx: ctx, sock: sock, lister: lister, events: make(chan Event, 64)}
-	if err := w.list(); err != nil {
+	if w.drainFD, err = unix.FcntlInt(uintptr(sock.GetFd()), unix.F_DUPFD_CLOEXEC, 0); err == nil {
+		if err = w.list(); err != nil {
+			unix.Close(w.drainFD)
+		}
+	}
+	if err != nil {
 		sock.Close()
 		lister.Close()
 		return nil, fmt.Errorf("watch interfaces: %w", err)
@@ -65,11 +70,12 @@ func Watch(ctx context.Context) (<-chan Event, error) {
 }
 
 type watcher struct {
-	ctx    context.Context
-	sock   *nl.NetlinkSocket
-	lister *netlink.Handle
-	links  map[int]LinkInfo
-	events chan Event
+	ctx     context.Context
+	sock    *nl.NetlinkSocket
+	drainFD int // the same socket; not closed while in use, as sock may be
+	lister  *netlink.Handle
+	links   map[int]LinkInfo
+	events  chan Event
 }
 
 func (w *watcher) run() {
@@ -78,12 +84,14 @@ func (w *watcher) run() {
 		if stop() {
 			w.sock.Close()
 		}
+		unix.Close(w.drainFD)
 		w.lister.Close()
 		close(w.events)
 	}()
 	for {
 		messages, from, err := w.sock.Receive()
 		if errors.Is(err, unix.ENOBUFS) {
+			w.drain()
 			if w.list() != nil || !w.emit(Event{Kind: Resync}) {
 				return
 			}
@@ -109,6 +117,17 @@ func (w *watcher) emit(e Event) bool {
 		return true
 	case <-w.ctx.Done():
 		return false
+	}
+}
+
+// drain empties the socket. After an overflow the kernel goes on dropping
+// events, without saying so again, until the reader has taken all that is
+// queued (net/netlink/af_netlink.c, NETLINK_S_CONGESTED): only a state listed
+// after that is followed by the events after it.
+func (w *watcher) drain() {
+	var err error
+	for err == nil || errors.Is(err, unix.EINTR) || errors.Is(err, unix.ENOBUFS) {
+		_, _, err = unix.Recvfrom(w.drainFD, make([]byte, 1), unix.MSG_DONTWAIT)
 	}
 }
 
