@@ -204,3 +204,6 @@ func (o *Options) Match() (Match, error) {
 	}
 	return o.m, o.m.Validate()
 }
+
+// Empty reports whether no option was taken yet.
+func (o *Options) Empty() bool { return len(o.given) == 0 }
