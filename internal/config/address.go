@@ -75,11 +75,12 @@ func parseAddress(s string) (addr netip.Addr, why string) {
 	return addr, why
 }
 
-// unique reports a name that the file gives twice.
-func (b *builder) unique(seen map[string]value, name string, at value) {
+// unique reports a name that the file gives twice; it is false then.
+func (b *builder) unique(seen map[string]value, name string, at value) bool {
 	if first, twice := seen[name]; twice {
 		b.fail(at, "%q is given twice, first as %s in line %d", name, first.path, first.token().Position.Line)
-		return
+		return false
 	}
 	seen[name] = at
+	return true
 }

@@ -6,6 +6,7 @@
 package config
 
 import (
+	"bytes"
 	_ "embed"
 	"fmt"
 	"io"
@@ -50,6 +51,7 @@ func Load(path string, opts Options) (*cluster.Cluster, error) {
 // Parse parses the text of a file; name stands for it in errors. Whatever is
 // wrong with the text comes back as Errors, in the order of its lines.
 func Parse(name string, data []byte, opts Options) (*cluster.Cluster, error) {
+	data = bytes.TrimPrefix(data, []byte("\ufeff")) // the byte order mark
 	b := builder{reader: newReader(name, data), claims: map[netip.Addr][]claim{}}
 	if root, ok := b.document(data); ok {
 		b.cluster(root, opts)

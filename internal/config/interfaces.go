@@ -11,6 +11,7 @@ import (
 
 func (b *builder) interfaces(v value, modeKnown bool) {
 	list := b.list(v, mapOf(interfaceKeys), 1, cluster.MaxInterfaces)
+	before := len(b.errs)
 	names := map[string]value{}
 	addresses := 0
 	for _, element := range list {
@@ -21,7 +22,7 @@ func (b *builder) interfaces(v value, modeKnown bool) {
 	if addresses > cluster.MaxAddresses {
 		b.fail(v, "%d cluster addresses; a cluster has at most %d", addresses, cluster.MaxAddresses)
 	}
-	if modeKnown && b.c.Mode == cluster.Gateway && len(list) > 0 {
+	if modeKnown && b.c.Mode == cluster.Gateway && len(list) > 0 && len(b.errs) == before {
 		for _, side := range []cluster.Side{cluster.ClientSide, cluster.ServerSide} {
 			onSide := func(ifc cluster.Interface) bool { return ifc.Side == side }
 			if !slices.ContainsFunc(b.c.Interfaces, onSide) {

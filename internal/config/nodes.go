@@ -28,8 +28,9 @@ func (b *builder) nodes(v value) map[int]nodePlace {
 	for _, element := range b.list(v, mapOf(nodeKeys), 1, cluster.MaxNodes) {
 		m := b.mapping(element, nodeKeys)
 		var n cluster.Node
-		if number(b.reader, m["id"], 1, cluster.MaxNodes, &n.ID) && n.ID != 0 {
-			b.unique(ids, strconv.Itoa(n.ID), m["id"])
+		if number(b.reader, m["id"], 1, cluster.MaxNodes, &n.ID) && m["id"].given() &&
+			!b.unique(ids, strconv.Itoa(n.ID), m["id"]) {
+			n.ID = 0
 		}
 		b.name(element, m["name"], &n, names)
 		n.Addresses = b.addresses(m["addresses"], "", 0, cluster.MaxPeerAddress)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
@@ -177,7 +178,7 @@ func (r *reader) list(v value, takes string, least, most int) []value {
 	}
 	elements := make([]value, len(s.Values))
 	for i, node := range s.Values {
-		elements[i] = value{node: node, path: fmt.Sprintf("%s[%d]", v.path, i), takes: takes}
+		elements[i] = value{node: unsplit(node), path: fmt.Sprintf("%s[%d]", v.path, i), takes: takes}
 	}
 	switch {
 	case len(elements) < least:
@@ -186,6 +187,30 @@ func (r *reader) list(v value, takes string, least, most int) []value {
 		r.fail(elements[most], "element %d of %d; at most %d are allowed", most+1, len(elements), most)
 	}
 	return elements
+}
+
+// unsplit puts together a word that the parser takes apart at its first colon,
+// as it does with fe80::1 in {addresses: [fe80::1]}. In YAML, a colon ends a
+// key only before white space (YAML 1.2, 7.3.3).
+func unsplit(n ast.Node) ast.Node {
+	m, ok := n.(*ast.MappingNode)
+	if !ok || len(m.Values) != 1 || m.GetToken().Type == token.MappingStartType {
+		return n
+	}
+	first, colon, rest := m.Values[0].Key.GetToken(), m.Values[0].Start, m.Values[0].Value.GetToken()
+	word := first.Value + ":" + rest.Value
+	_, isScalar := value{node: m.Values[0].Value}.scalar()
+	if !isScalar || isQuoted(m.Values[0].Key) || isQuoted(m.Values[0].Value) ||
+		!adjacent(first, colon) || !adjacent(colon, rest) {
+		return n
+	}
+	return ast.String(token.String(word, word, first.Position))
+}
+
+// adjacent reports whether nothing is between two tokens.
+func adjacent(a, b *token.Token) bool {
+	return a.Position.Line == b.Position.Line &&
+		a.Position.Column+utf8.RuneCountInString(a.Value) == b.Position.Column
 }
 
 // text returns a value that is text. Numbers and the words true, false and

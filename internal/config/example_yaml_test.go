@@ -1,0 +1,80 @@
+package config
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/shoal-net/shoal/internal/cluster"
+)
+
+func TestExample(t *testing.T) {
+	c, err := Parse("example.yaml", []byte(Example), Options{Hostname: "alpha"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Self != 1 || c.Mode != cluster.Gateway {
+		t.Errorf("got %+v", c)
+	}
+	// What the example says of defaults.
+	said := c.Interfaces[0]
+	silent := strings.NewReplacer(
+		"    l2: unicast\n", "", "    mac: 02:bf:c0:00:02:0a\n", "", "    attach: auto\n", "",
+		"  buckets: 4096\n", "", "  affinity: client\n", "", "  ipv6: full\n", "", "  key: side\n", "",
+		"action: drop\n", "", "lease: 100ms\n", "", "    name: alpha\n", "",
+	).Replace(Example)
+	byDefault, err := Parse("example.yaml", []byte(silent), Options{Node: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Nodes[0].Name = "node1"
+	if diff := cmp.Diff(c, byDefault, equalAddr); diff != "" {
+		t.Error(diff)
+	}
+	if said.MAC != byDefault.Interfaces[0].MAC {
+		t.Errorf("default MAC %s, the example says %s", byDefault.Interfaces[0].MAC, said.MAC)
+	}
+}
+
+// TestExampleAlternatives checks the lines that are commented out without a
+// space: each may stand in place of its key.
+func TestExampleAlternatives(t *testing.T) {
+	alternative := regexp.MustCompile(`(?m)^#([a-z-]+):.*$`)
+	all := alternative.FindAllStringSubmatch(Example, -1)
+	if len(all) != 2 {
+		t.Errorf("found %q, want node and action", all)
+	}
+	for _, line := range all {
+		active := regexp.MustCompile(`(?m)^` + line[1] + `:.*\n`)
+		text := active.ReplaceAllString(Example, "")
+		text = strings.Replace(text, line[0], line[0][1:], 1)
+		if _, err := Parse("example.yaml", []byte(text), Options{Hostname: "alpha"}); err != nil {
+			t.Errorf("%s: %v", line[0], err)
+		}
+	}
+}
+
+func TestExampleHasEveryKey(t *testing.T) {
+	for name, keys := range map[string][]key{
+		"": clusterKeys, "interfaces": interfaceKeys, "nodes": nodeKeys, "hash": hashKeys, "action": actionKeys,
+	} {
+		// A map's part of the file ends where the next key of the file begins.
+		part := Example
+		if name != "" {
+			_, part, _ = strings.Cut(Example, "\n"+name+":")
+			if name == "action" {
+				_, part, _ = strings.Cut(Example, "\n#action:")
+			}
+			if end := regexp.MustCompile(`(?m)^[a-z]`).FindStringIndex(part); end != nil {
+				part = part[:end[0]]
+			}
+		}
+		for _, k := range keys {
+			if !regexp.MustCompile(`(?m)(^#?|[ {])`+k.name+`: `).MatchString(part) && !strings.Contains(part, "\n"+k.name+":\n") {
+				t.Errorf("the example says nothing of %s", join(name, k.name))
+			}
+		}
+	}
+}
