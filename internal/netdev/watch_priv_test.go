@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 )
 
@@ -96,12 +95,15 @@ func TestWatchBridgePort(t *testing.T) {
 	if err := netlink.LinkSetNoMaster(device(t, "eth1")); err != nil {
 		t.Fatal(err)
 	}
-	netlink.LinkSetMTU(device(t, "eth1"), 1400)
+	add(t, "eth1", "192.0.2.10")
+	if err := RemoveAddress(info(t, "eth1").Index, netip.MustParseAddr("192.0.2.10")); err != nil {
+		t.Fatal(err)
+	}
 	for e := range events {
 		if e.Kind == LinkRemoved {
 			t.Fatalf("unexpected %+v", e)
 		}
-		if e.Kind == LinkChanged && e.Name == "eth1" && info(t, "eth1").MTU == 1400 {
+		if e.Kind == AddressRemoved && e.Addr.Is4() {
 			return
 		}
 	}
@@ -124,66 +126,4 @@ func TestWatchOverflow(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, events, Event{Kind: AddressRemoved, Name: "eth1", Index: eth1, Addr: netip.MustParseAddr("192.0.2.11")})
-}
-
-func TestTrackConnections(t *testing.T) {
-	_, peer := pair(t)
-	own(t, "eth1", "192.0.2.1/24")
-	echo(t, "192.0.2.1:7")
-	request := func() {
-		t.Helper()
-		peer.on(t, func() {
-			if !ask(t, "192.0.2.1:7", 5*time.Second) {
-				t.Fatal("no answer")
-			}
-		})
-	}
-	peer.on(t, func() { own(t, "eth1", "192.0.2.99/24") })
-	tracked := func() string { return read(t, "net/netfilter/nf_conntrack_count") }
-
-	request()
-	if got := tracked(); got != "0" {
-		t.Fatalf("%s connections tracked before", got)
-	}
-	for _, name := range []string{"web", "web", "other"} {
-		if err := TrackConnections(name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	request()
-	if got := tracked(); got != "1" {
-		t.Errorf("%s connections tracked, want 1", got)
-	}
-	c, err := nftables.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tables := func() (names []string) {
-		list, err := c.ListTables()
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, table := range list {
-			names = append(names, table.Name)
-			chain := &nftables.Chain{Name: "track"}
-			if rules, err := c.GetRules(table, chain); err != nil || len(rules) != 1 {
-				t.Errorf("table %s has %d rules, %v; want 1", table.Name, len(rules), err)
-			}
-		}
-		return names
-	}
-	if got := tables(); len(got) != 2 {
-		t.Errorf("tables %v", got)
-	}
-	for _, name := range []string{"web", "web"} {
-		if err := UntrackConnections(name); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := tables(); len(got) != 1 || got[0] != "shoal-other" {
-		t.Errorf("tables %v after removal, want shoal-other", got)
-	}
-	if err := UntrackConnections("other"); err != nil {
-		t.Fatal(err)
-	}
 }
