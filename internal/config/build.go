@@ -78,8 +78,8 @@ func (b *builder) hash(v value, modeKnown bool) {
 			b.reject(m["ipv6"], "is not a way to hash")
 		}
 	}
-	// Both keys are there for clusters in which some nodes run xt_cluster: it
-	// hashes an address, and keeps no side.
+	// Both words are for clusters in which some nodes run xt_cluster, which
+	// hashes one address and knows no ports.
 	if h.Key == cluster.KeyOriginal && modeKnown && b.c.Mode != cluster.Gateway {
 		b.fail(m["key"], `"original" is for mode: gateway; a backend's client is the source of every packet already`)
 	}
