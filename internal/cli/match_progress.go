@@ -34,7 +34,7 @@ func newProgress(w io.Writer, size int64) *progress {
 	if _, err := unix.IoctlGetTermios(int(file.Fd()), unix.TCGETS); err != nil {
 		return &progress{}
 	}
-	return &progress{terminal: file, size: size, drawn: time.Now()}
+	return &progress{terminal: file, size: size}
 }
 
 func (p *progress) step(last capture.Packet) {
