@@ -66,6 +66,9 @@ func rootCommand(env *Env) *cobra.Command {
 	root.AddCommand(
 		matchCommand(env),
 		configCommand(env),
+		upCommand(env),
+		downCommand(env),
+		statusCommand(env),
 		labCommand(env),
 	)
 	return root

@@ -108,9 +108,6 @@ func (b *builder) action(v value) {
 	}
 }
 
-// mark reads a mark as the MARK target's --set-mark does: the bits of the mask
-// are cleared, those of the value are set. A value sets its bits whether or not
-// the mask clears them before, so they are part of the mask here.
 func (b *builder) mark(v value) cluster.Mark {
 	if !v.given() {
 		return cluster.Mark{}
@@ -120,14 +117,22 @@ func (b *builder) mark(v value) cluster.Mark {
 		b.reject(v, kind(v.node))
 		return cluster.Mark{}
 	}
+	mark, err := parseMark(text)
+	if err != nil {
+		b.reject(v, "is not a mark")
+	}
+	return mark
+}
+
+// parseMark reads a mark as the MARK target's --set-mark does: the bits of the
+// mask are cleared, those of the value are set. A value sets its bits whether
+// or not the mask clears them before, so they are part of the mask here.
+func parseMark(text string) (cluster.Mark, error) {
 	valueText, maskText, masked := strings.Cut(text, "/")
 	bits, err := parseNumber(valueText)
 	mask := uint32(0xffffffff)
 	if masked && err == nil {
 		mask, err = parseNumber(maskText)
 	}
-	if err != nil {
-		b.reject(v, "is not a mark")
-	}
-	return cluster.Mark{Value: bits, Mask: mask | bits}
+	return cluster.Mark{Value: bits, Mask: mask | bits}, err
 }

@@ -225,3 +225,23 @@ func (p *Plane) Detach(ifname string) error { return removePins(p.interfaceDir(i
 func (p *Plane) interfaceDir(ifname string) string {
 	return filepath.Join(p.dir, strings.ReplaceAll(ifname, ".", ":"))
 }
+
+// DetachOthers removes the programs and counters of all interfaces but those
+// named.
+func (p *Plane) DetachOthers(ifnames []string) error {
+	keep := make(map[string]bool)
+	for _, name := range ifnames {
+		keep[p.interfaceDir(name)] = true
+	}
+	entries, err := os.ReadDir(p.dir)
+	if err != nil {
+		return fmt.Errorf("look into %s: %w", p.dir, err)
+	}
+	var errs []error
+	for _, e := range entries {
+		if dir := filepath.Join(p.dir, e.Name()); e.IsDir() && !keep[dir] {
+			errs = append(errs, removePins(dir))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -218,3 +218,9 @@ func Remove(dir string) error {
 	defer lock.Close()
 	return removePins(dir)
 }
+
+// Epoch returns the epoch of the table in force; 0 before the first.
+func (p *Plane) Epoch() uint64 {
+	epoch, _ := p.control.table(0)
+	return epoch
+}

@@ -1,0 +1,236 @@
+// Package agent runs one node of a cluster: it makes the host and the data
+// plane what the description of the cluster says, keeps them so, renews the
+// lease, and takes everything away again. It is where the adapters meet.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/shoal-net/shoal/internal/cluster"
+	"github.com/shoal-net/shoal/internal/dataplane"
+	"github.com/shoal-net/shoal/internal/netdev"
+	"github.com/shoal-net/shoal/internal/share"
+)
+
+// checkInterval is how often the host is looked at where no event told of a
+// change: for what events do not tell, and to try again what failed.
+const checkInterval = time.Second
+
+// Options are what Run needs.
+type Options struct {
+	Cluster *cluster.Cluster
+	Paths   Paths
+	Log     *slog.Logger
+	Ready   func() // called once, when the node serves
+}
+
+// Agent is a running node.
+type Agent struct {
+	cluster *cluster.Cluster
+	paths   Paths
+	log     *slog.Logger
+	owners  []uint8 // by bucket
+	plane   *dataplane.Plane
+	state   *State
+	links   []*attached
+}
+
+// Run runs a node until ctx ends, then takes it down. Whatever it could not
+// set up is an error, after what it had done is undone.
+func Run(ctx context.Context, o Options) error {
+	owners, err := share.Static(o.Cluster.Nodes, o.Cluster.Hash.Buckets)
+	if err != nil {
+		return err
+	}
+	a := &Agent{cluster: o.Cluster, paths: o.Paths, log: o.Log, owners: owners}
+	if err := a.open(); err != nil {
+		return err
+	}
+	err = a.run(ctx, o.Ready)
+	return errors.Join(err, a.down())
+}
+
+// open makes or adopts the data plane, and takes over what the last agent
+// wrote down.
+func (a *Agent) open() error {
+	if err := prepareRoot(a.paths); err != nil {
+		return err
+	}
+	plane, err := dataplane.Open(a.paths.Pins(), a.cluster)
+	if err != nil {
+		removeRoot(a.paths)
+		return err
+	}
+	a.plane = plane
+	old, err := loadState(a.paths)
+	if err != nil {
+		return errors.Join(err, plane.Close())
+	}
+	a.state = &State{}
+	if old != nil {
+		a.state = old
+	}
+	a.state.PID = os.Getpid()
+	if a.state.StartTime, err = startTime(a.state.PID); err != nil {
+		return errors.Join(fmt.Errorf("read own start time: %w", err), plane.Close())
+	}
+	a.state.Cluster = a.cluster
+	if plane.Adopted() {
+		a.log.Info("adopted the pinned data plane", "pins", a.paths.Pins())
+	}
+	return nil
+}
+
+func (a *Agent) run(ctx context.Context, ready func()) error {
+	events, err := netdev.Watch(ctx)
+	if err != nil {
+		return err
+	}
+	if err := a.up(); err != nil {
+		return err
+	}
+	a.plane.SetTable(a.plane.Epoch()+1, a.states())
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	renewed := make(chan struct{})
+	go func() {
+		defer close(renewed)
+		a.renew(ctx)
+	}()
+	defer func() { <-renewed }()
+	defer cancel()
+	a.log.Info("serving", "cluster", a.cluster.Name, "node", a.cluster.Self, "buckets", a.owned(), "of", len(a.owners))
+	if ready != nil {
+		ready()
+	}
+	return a.loop(ctx, events)
+}
+
+// up sets up what the description has, after taking away what an older one
+// had and it has no more.
+func (a *Agent) up() error {
+	if err := a.dropStale(); err != nil {
+		return err
+	}
+	if a.cluster.Hash.Key == cluster.KeyOriginal {
+		a.state.Tracking = true
+		if err := a.state.save(a.paths); err != nil {
+			return err
+		}
+		if err := netdev.TrackConnections(a.cluster.Name); err != nil {
+			return err
+		}
+		a.log.Info("connection tracking is on", "table", "shoal-"+a.cluster.Name, "why", "key: original looks connections up")
+	}
+	if err := a.setSysctls(); err != nil {
+		return err
+	}
+	for bit, ifc := range a.cluster.Interfaces {
+		l := &attached{config: ifc, bit: bit, announce: a.announced(ifc)}
+		a.links = append(a.links, l)
+		if err := a.ensure(l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// states is the table as this node sees it.
+func (a *Agent) states() []dataplane.State {
+	states := make([]dataplane.State, len(a.owners))
+	for b, owner := range a.owners {
+		if int(owner) == a.cluster.Self {
+			states[b] = dataplane.Owned
+		}
+	}
+	return states
+}
+
+func (a *Agent) owned() int {
+	n := 0
+	for _, owner := range a.owners {
+		if int(owner) == a.cluster.Self {
+			n++
+		}
+	}
+	return n
+}
+
+func (a *Agent) setSysctls() error {
+	for _, want := range netdev.Needed(a.cluster) {
+		old, changed, err := a.state.Sysctls.Set(want)
+		if errors.Is(err, netdev.ErrNoLink) {
+			continue // ensure says so where it matters
+		}
+		if err != nil {
+			return err
+		}
+		if !changed {
+			continue
+		}
+		if err := a.state.save(a.paths); err != nil {
+			return err
+		}
+		a.log.Info("set a sysctl", "key", want.Key, "from", old, "to", want.Value, "why", want.Why)
+	}
+	return nil
+}
+
+// renew keeps the lease running. It has a goroutine of its own so that nothing
+// that takes long, such as loading a program, lets the lease run out.
+func (a *Agent) renew(ctx context.Context) {
+	ticker := time.NewTicker(a.cluster.Lease / 4)
+	defer ticker.Stop()
+	for {
+		a.plane.SetLease(a.plane.Epoch(), dataplane.Now()+a.cluster.Lease)
+		select {
+		case <-ctx.Done():
+			a.plane.SetLease(a.plane.Epoch(), 0)
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// loop keeps everything as it is to be.
+func (a *Agent) loop(ctx context.Context, events <-chan netdev.Event) error {
+	check := time.NewTicker(checkInterval)
+	defer check.Stop()
+	a.tend(time.Now())
+	for {
+		select {
+		case <-ctx.Done():
+			a.log.Info("leaving")
+			return nil
+		case event, ok := <-events:
+			if !ok && ctx.Err() == nil {
+				var err error
+				if events, err = netdev.Watch(ctx); err != nil {
+					return err
+				}
+			}
+			if ok && !a.concerns(event) {
+				continue
+			}
+			a.ensureAll()
+		case now := <-check.C:
+			a.ensureAll()
+			a.tend(now)
+		}
+	}
+}
+
+// concerns reports whether an event may be about the cluster's interfaces.
+func (a *Agent) concerns(event netdev.Event) bool {
+	for _, l := range a.links {
+		if event.Name == l.config.Name || event.Index == l.link.Index {
+			return true
+		}
+	}
+	return event.Kind == netdev.Resync
+}

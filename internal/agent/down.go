@@ -1,0 +1,144 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/shoal-net/shoal/internal/cluster"
+	"github.com/shoal-net/shoal/internal/dataplane"
+	"github.com/shoal-net/shoal/internal/netdev"
+	"golang.org/x/sys/unix"
+)
+
+// stopTimeout is how long an agent is given to take itself down.
+const stopTimeout = 5 * time.Second
+
+// down takes away everything, in reverse: addresses, MAC filters, programs,
+// sysctls. What fails is reported, and the rest is done all the same.
+func (a *Agent) down() error {
+	var errs []error
+	for _, l := range a.links {
+		if l.config.L2 == cluster.IGMP && l.link.Index != 0 {
+			a.sendAdvertisement(l, true)
+		}
+	}
+	errs = append(errs, removeAddresses(a.state))
+	for _, l := range a.links {
+		if l.filter != nil {
+			l.filter.Close()
+		}
+	}
+	errs = append(errs, a.plane.Remove())
+	kept, err := finish(a.paths, a.state)
+	for _, c := range kept {
+		a.log.Warn("left a sysctl alone that somebody else has changed", "key", c.Key, "now", c.New, "was", c.Old)
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+func removeAddresses(s *State) error {
+	var errs []error
+	for _, e := range s.Addresses {
+		errs = append(errs, removeAddress(e))
+	}
+	return errors.Join(errs...)
+}
+
+// finish does the part of taking down that needs no data plane.
+func finish(p Paths, s *State) ([]netdev.Change, error) {
+	var errs []error
+	if s.Tracking {
+		errs = append(errs, netdev.UntrackConnections(p.Cluster))
+	}
+	kept, err := s.Sysctls.Restore()
+	if err = errors.Join(append(errs, err)...); err != nil {
+		return kept, err // the state stays, for another try
+	}
+	err = removeState(p)
+	removeRoot(p)
+	return kept, err
+}
+
+// Down takes a cluster off this host, whatever its agent is doing: one that
+// runs is told to leave, one that does not answer is killed, and what one left
+// behind is removed. Where there is nothing it does nothing and returns false.
+func Down(ctx context.Context, p Paths) (bool, error) {
+	s, err := loadState(p)
+	if err != nil {
+		return false, err
+	}
+	if _, err := os.Stat(p.Pins()); s == nil && errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if s != nil && s.Running() {
+		if err := stop(ctx, s.PID); err != nil {
+			return true, fmt.Errorf("stop the agent (process %d): %w", s.PID, err)
+		}
+	}
+	if s, err = loadState(p); err != nil {
+		return true, err
+	}
+	if s == nil { // the agent took itself down, or died before it did anything
+		s = &State{}
+	}
+	if err := removeAddresses(s); err != nil {
+		return true, err
+	}
+	if err := dataplane.Remove(p.Pins()); err != nil {
+		return true, err
+	}
+	_, err = finish(p, s)
+	return true, err
+}
+
+// stop ends a process: with SIGTERM, and SIGKILL if that is not enough. The
+// file descriptor makes sure that it is that process and no later one.
+func stop(ctx context.Context, pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	for _, sig := range []unix.Signal{unix.SIGTERM, unix.SIGCONT} { // a stopped process hears nothing else
+		if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+			return err
+		}
+	}
+	ended, err := awaitExit(ctx, fd, stopTimeout)
+	if ended || err != nil {
+		return err
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return err
+	}
+	if ended, err = awaitExit(ctx, fd, stopTimeout); !ended && err == nil {
+		err = errors.New("it does not end")
+	}
+	return err
+}
+
+// awaitExit waits until a process has ended: its descriptor becomes readable.
+func awaitExit(ctx context.Context, pidfd int, timeout time.Duration) (bool, error) {
+	deadline := time.Now().Add(timeout)
+	for time.Now().Before(deadline) {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		fds := []unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}
+		n, err := unix.Poll(fds, 100)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return false, err
+		}
+		if n > 0 {
+			return true, nil
+		}
+	}
+	return false, nil
+}

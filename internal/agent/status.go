@@ -1,0 +1,215 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/shoal-net/shoal/internal/cluster"
+	"github.com/shoal-net/shoal/internal/dataplane"
+	"github.com/shoal-net/shoal/internal/share"
+)
+
+// Status is one cluster on this host, read from what is pinned and written
+// down: it needs no agent that answers.
+type Status struct {
+	Cluster    string            `json:"cluster"`
+	Mode       string            `json:"mode"`
+	Node       int               `json:"node"`
+	NodeName   string            `json:"node_name"`
+	Agent      AgentStatus       `json:"agent"`
+	Lease      LeaseStatus       `json:"lease"`
+	Buckets    BucketStatus      `json:"buckets"`
+	Nodes      []NodeStatus      `json:"nodes"`
+	Interfaces []InterfaceStatus `json:"interfaces"`
+	Warnings   []string          `json:"warnings"`
+}
+
+// AgentStatus is the process that renews the lease.
+type AgentStatus struct {
+	PID     int  `json:"pid"`
+	Running bool `json:"running"`
+}
+
+// LeaseStatus is the node's right to act.
+type LeaseStatus struct {
+	Valid      bool    `json:"valid"`
+	LeftMS     float64 `json:"left_ms"` // 0 when it is not valid
+	Epoch      uint64  `json:"epoch"`
+	TableEpoch uint64  `json:"table_epoch"`
+}
+
+// BucketStatus counts the buckets by their state on this node.
+type BucketStatus struct {
+	Total     int `json:"total"`
+	Owned     int `json:"owned"`
+	Acquiring int `json:"acquiring"`
+	Draining  int `json:"draining"`
+	Foreign   int `json:"foreign"`
+}
+
+// NodeStatus is a node's share as this node's table has it.
+type NodeStatus struct {
+	ID      int     `json:"id"`
+	Name    string  `json:"name"`
+	Buckets int     `json:"buckets"`
+	Packets uint64  `json:"packets"` // that came in for its buckets, as seen here
+	Rate    float64 `json:"packets_per_second"`
+}
+
+// InterfaceStatus is one interface of the cluster.
+type InterfaceStatus struct {
+	Name      string             `json:"name"`
+	Side      string             `json:"side"`
+	Attached  bool               `json:"attached"`
+	Mode      string             `json:"attach"`
+	L2        string             `json:"l2"`
+	MAC       string             `json:"mac"`
+	Addresses []string           `json:"addresses"`
+	Counters  map[string]uint64  `json:"counters"`
+	Rates     map[string]float64 `json:"rates_per_second"`
+}
+
+// ReadStatus reads a cluster's status, with rates over the given time. A
+// cluster that is not there is dataplane.ErrNotPinned.
+func ReadStatus(p Paths, interval time.Duration) (*Status, error) {
+	state, err := loadState(p)
+	if err != nil {
+		return nil, err
+	}
+	before, err := dataplane.Inspect(p.Pins())
+	if err != nil {
+		return nil, err
+	}
+	if state == nil || state.Cluster == nil {
+		return nil, fmt.Errorf("%s: pinned, but what the agent wrote down is gone: `shoal down %s` removes it", p.Cluster, p.Cluster)
+	}
+	time.Sleep(interval)
+	after, err := dataplane.Inspect(p.Pins())
+	if err != nil {
+		return nil, err
+	}
+	return describe(state, before, after, interval)
+}
+
+func describe(state *State, before, after *dataplane.Snapshot, interval time.Duration) (*Status, error) {
+	c := state.Cluster
+	self, _ := c.Node(c.Self)
+	s := &Status{
+		Cluster:  c.Name,
+		Mode:     c.Mode.String(),
+		Node:     c.Self,
+		NodeName: self.Name,
+		Agent:    AgentStatus{state.PID, state.Running()},
+		Lease: LeaseStatus{
+			Valid:      after.Lease > 0 && after.TableEpoch >= after.LeaseEpoch,
+			LeftMS:     max(0, float64(after.Lease)/float64(time.Millisecond)),
+			Epoch:      after.LeaseEpoch,
+			TableEpoch: after.TableEpoch,
+		},
+		Buckets:  countStates(after.States),
+		Warnings: []string{},
+	}
+	var err error
+	if s.Nodes, err = describeNodes(c, before, after, interval); err != nil {
+		return nil, err
+	}
+	for _, ifc := range c.Interfaces {
+		s.Interfaces = append(s.Interfaces, describeInterface(ifc, before, after, interval))
+	}
+	s.warn()
+	return s, nil
+}
+
+func countStates(states []dataplane.State) BucketStatus {
+	b := BucketStatus{Total: len(states)}
+	for _, state := range states {
+		switch state {
+		case dataplane.Owned:
+			b.Owned++
+		case dataplane.Acquiring:
+			b.Acquiring++
+		case dataplane.Draining:
+			b.Draining++
+		default:
+			b.Foreign++
+		}
+	}
+	return b
+}
+
+func describeNodes(c *cluster.Cluster, before, after *dataplane.Snapshot, interval time.Duration) ([]NodeStatus, error) {
+	owners, err := share.Static(c.Nodes, c.Hash.Buckets)
+	if err != nil {
+		return nil, err
+	}
+	if len(owners) != len(after.BucketPackets) || len(owners) != len(before.BucketPackets) {
+		return nil, errors.New("the agent is changing the data plane: ask again")
+	}
+	var nodes []NodeStatus
+	for _, n := range c.Nodes {
+		status := NodeStatus{ID: n.ID, Name: n.Name}
+		var since uint64
+		for b, owner := range owners {
+			if int(owner) == n.ID {
+				status.Buckets++
+				status.Packets += after.BucketPackets[b]
+				since += after.BucketPackets[b] - before.BucketPackets[b]
+			}
+		}
+		status.Rate = float64(since) / interval.Seconds()
+		nodes = append(nodes, status)
+	}
+	return nodes, nil
+}
+
+func describeInterface(ifc cluster.Interface, before, after *dataplane.Snapshot, interval time.Duration) InterfaceStatus {
+	snapshot := after.Interfaces[ifc.Name]
+	s := InterfaceStatus{
+		Name:     ifc.Name,
+		Side:     ifc.Side.String(),
+		Attached: snapshot.Attached,
+		L2:       ifc.L2.String(),
+		MAC:      ifc.MAC.String(),
+		Counters: snapshot.Counters.ByName(),
+		Rates:    make(map[string]float64),
+	}
+	if snapshot.Attached {
+		s.Mode = snapshot.Mode.String()
+	}
+	for _, addr := range ifc.Addresses {
+		s.Addresses = append(s.Addresses, addr.String())
+	}
+	old := before.Interfaces[ifc.Name].Counters.ByName()
+	for name, n := range s.Counters {
+		s.Rates[name] = float64(n-old[name]) / interval.Seconds()
+	}
+	return s
+}
+
+// warn adds, in words, what an operator should look at.
+func (s *Status) warn() {
+	add := func(format string, args ...any) { s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...)) }
+	switch {
+	case !s.Agent.Running:
+		add("the agent (process %d) is not running: this node handles nothing; start it again, or take the rest away with `shoal down %s`", s.Agent.PID, s.Cluster)
+	case !s.Lease.Valid:
+		add("no lease: this node handles nothing; the agent (process %d) may be stopped or starved", s.Agent.PID)
+	}
+	for _, ifc := range s.Interfaces {
+		if !ifc.Attached {
+			add("%s: no program is attached; is the interface there?", ifc.Name)
+		}
+		if n := ifc.Counters[dataplane.AlarmConflict.String()]; n > 0 {
+			add("%s: another system claimed a cluster address %d times with a MAC that is not the cluster's", ifc.Name, n)
+		}
+	}
+}
+
+// CounterNames returns the counters of an interface in the order of their
+// names.
+func (i InterfaceStatus) CounterNames() []string {
+	return slices.Sorted(maps.Keys(i.Counters))
+}
