@@ -128,6 +128,16 @@ func (n *Node) Running() bool {
 	}
 }
 
+// Err says how the agent ended and what it said last; nil while it runs, and
+// for a node that never had one.
+func (n *Node) Err() error {
+	a := n.current()
+	if a == nil || n.Running() {
+		return nil
+	}
+	return fmt.Errorf("the agent of %s ended: %w%s", n.Name, a.err, a.tail)
+}
+
 // Ended is closed when the agent that runs now is gone.
 func (n *Node) Ended() <-chan struct{} {
 	if a := n.current(); a != nil {

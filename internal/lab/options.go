@@ -61,6 +61,12 @@ type Options struct {
 
 var nameForm = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 
+// Validate says what is wrong with the options.
+func (o Options) Validate() error {
+	_, err := o.withDefaults()
+	return err
+}
+
 // withDefaults checks the options and fills in what is not given.
 func (o Options) withDefaults() (Options, error) {
 	setDefault(&o.Name, "lab")

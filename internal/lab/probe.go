@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/shoal-net/shoal/internal/cluster"
 )
 
 // ProbeOptions says how clients ask. The zero value is every kind of request
@@ -110,6 +108,3 @@ func (p *Probe) rounds(ctx context.Context, client, target netip.Addr, phase tim
 
 // Report is what was counted until now.
 func (p *Probe) Report() Report { return p.tally.report() }
-
-// Mode is the cluster's mode.
-func (l *Lab) Mode() cluster.Mode { return l.plan.Mode }
