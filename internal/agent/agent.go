@@ -95,8 +95,8 @@ func (a *Agent) run(ctx context.Context, ready func()) error {
 		return err
 	}
 	a.plane.SetTable(a.plane.Epoch()+1, a.states())
+	a.extend()
 	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	renewed := make(chan struct{})
 	go func() {
 		defer close(renewed)
@@ -187,7 +187,7 @@ func (a *Agent) renew(ctx context.Context) {
 	ticker := time.NewTicker(a.cluster.Lease / 4)
 	defer ticker.Stop()
 	for {
-		a.plane.SetLease(a.plane.Epoch(), dataplane.Now()+a.cluster.Lease)
+		a.extend()
 		select {
 		case <-ctx.Done():
 			a.plane.SetLease(a.plane.Epoch(), 0)
@@ -195,6 +195,11 @@ func (a *Agent) renew(ctx context.Context) {
 		case <-ticker.C:
 		}
 	}
+}
+
+// extend lets this node act for the length of a lease from now.
+func (a *Agent) extend() {
+	a.plane.SetLease(a.plane.Epoch(), dataplane.Now()+a.cluster.Lease)
 }
 
 // loop keeps everything as it is to be.

@@ -32,7 +32,7 @@ var rules = []rule{
 	{"internal/share", stdlib, imports("internal/cluster")},
 
 	{"internal/capture", libraries, imports("match")},
-	{"internal/config", libraries, imports("internal/cluster", "internal/share")},
+	{"internal/config", libraries, imports("match", "internal/cluster", "internal/share")},
 	{"internal/dataplane", libraries, imports("match", "internal/cluster", "internal/share")},
 	{"internal/netdev", libraries, imports("internal/cluster")},
 

@@ -11,6 +11,15 @@ type MAC [6]byte
 
 func (m MAC) String() string { return net.HardwareAddr(m[:]).String() }
 
+// MarshalText returns the usual form, with colons.
+func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText parses as ParseMAC does.
+func (m *MAC) UnmarshalText(b []byte) (err error) {
+	*m, err = ParseMAC(string(b))
+	return err
+}
+
 // ParseMAC parses six bytes in hexadecimal, as net.ParseMAC does.
 func ParseMAC(s string) (MAC, error) {
 	hw, err := net.ParseMAC(s)

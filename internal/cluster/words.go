@@ -81,20 +81,38 @@ func (k Key) String() string      { return keyWords[k] }
 func (a Attach) String() string   { return attachWords[a] }
 func (l L2) String() string       { return l2Words[l] }
 
+// MarshalText returns the word.
+func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
 // UnmarshalText parses a word; the error lists the words that are allowed.
 func (m *Mode) UnmarshalText(b []byte) error { return parseWord(m, modeWords, b) }
+
+// MarshalText returns the word.
+func (s Side) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText parses a word; the error lists the words that are allowed.
 func (s *Side) UnmarshalText(b []byte) error { return parseWord(s, sideWords, b) }
 
+// MarshalText returns the word.
+func (a Affinity) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
 // UnmarshalText parses a word; the error lists the words that are allowed.
 func (a *Affinity) UnmarshalText(b []byte) error { return parseWord(a, affinityWords, b) }
+
+// MarshalText returns the word.
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // UnmarshalText parses a word; the error lists the words that are allowed.
 func (k *Key) UnmarshalText(b []byte) error { return parseWord(k, keyWords, b) }
 
+// MarshalText returns the word.
+func (a Attach) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
 // UnmarshalText parses a word; the error lists the words that are allowed.
 func (a *Attach) UnmarshalText(b []byte) error { return parseWord(a, attachWords, b) }
+
+// MarshalText returns the word.
+func (l L2) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
 // UnmarshalText parses a word; the error lists the words that are allowed.
 func (l *L2) UnmarshalText(b []byte) error { return parseWord(l, l2Words, b) }
