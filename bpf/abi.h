@@ -68,7 +68,7 @@ enum verdict {
 	SENT_ARP,           /* egress: ARP that speaks for a cluster address, now with the cluster MAC */
 	SENT_ND,            /* egress: neighbour discovery, likewise */
 	SENT_OWNED,         /* egress: from a cluster address, and the bucket is mine */
-	DROP_SENT_FOREIGN,  /* egress: from a cluster address, and the bucket is not mine */
+	DROP_SENT_FOREIGN,  /* egress: from a cluster address, and the bucket is not mine, or there is none to find */
 	DROP_SENT_NO_LEASE, /* egress: from a cluster address, without a lease */
 
 	ALARM_CONFLICT, /* beside a verdict: a cluster address claimed with a MAC that is not the cluster's */

@@ -13,7 +13,7 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 
 static __noinline int egress_arp(struct __sk_buff *skb)
 {
-	struct mac cluster = *(struct mac *)&cluster_mac;
+	struct mac cluster = mac_copy(&cluster_mac);
 	struct address sender;
 	struct arp arp;
 
@@ -31,7 +31,7 @@ static __noinline int egress_arp(struct __sk_buff *skb)
 /* Puts the cluster MAC into a link-layer address option, and the checksum right. */
 static __always_inline void rewrite_option(struct __sk_buff *skb, __u32 icmp, __u32 offset, struct nd_option *old)
 {
-	struct nd_option new = { old->type, old->length, *(struct mac *)&cluster_mac };
+	struct nd_option new = { old->type, old->length, mac_copy(&cluster_mac) };
 	__u32 checksum = icmp + __builtin_offsetof(struct neighbour, checksum);
 	__s64 diff = bpf_csum_diff((__be32 *)old, sizeof(*old), (__be32 *)&new, sizeof(new), 0);
 
@@ -48,12 +48,12 @@ static __noinline int egress_nd(struct __sk_buff *skb, const struct flow *f, boo
 	struct neighbour nd;
 	__u32 offset;
 
-	if (!from_cluster && (f->icmp_type != ICMP6_NEIGHBOUR_ADVERT || load(skb, f->l4, &nd, sizeof(nd)) ||
+	if (!from_cluster && (f->icmp_type != ICMP6_NEIGHBOUR_ADVERT || load_within(skb, f->end, f->l4, &nd, sizeof(nd)) ||
 			      !holders(&nd.target)))
 		return SENT_OTHER;
 	if (check_lease(active_half()) != NO_VERDICT)
 		return DROP_SENT_NO_LEASE;
-	offset = find_option(skb, f->l4 + options_offset(f->icmp_type), type, &opt);
+	offset = find_option(skb, f->end, f->l4 + options_offset(f->icmp_type), type, &opt);
 	if (offset && mac_equal(&opt.mac, &own_mac))
 		rewrite_option(skb, f->l4, offset, &opt);
 	return SENT_ND;
@@ -89,12 +89,13 @@ static __always_inline int egress_ipv4(struct __sk_buff *skb)
 {
 	struct flow f = {};
 	struct address src;
+	int verdict = parse_ipv4(skb, &f);
 
-	if (parse_ipv4(skb, &f) != NO_VERDICT)
-		return SENT_OTHER;
 	address_set4(&src, f.src[0]);
 	if (!holders(&src))
 		return SENT_OTHER;
+	if (verdict != NO_VERDICT)
+		return DROP_SENT_FOREIGN;
 	if ((f.dst[0] & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) || f.dst[0] == 0xffffffff)
 		return fence_group();
 	return fence(skb, &f);
@@ -105,11 +106,12 @@ static __always_inline int egress_ipv6(struct __sk_buff *skb)
 	struct address src;
 	struct flow f = {};
 	bool from_cluster;
+	int verdict = parse_ipv6(skb, &f);
 
-	if (parse_ipv6(skb, &f) != NO_VERDICT)
-		return SENT_OTHER;
 	__builtin_memcpy(&src, f.src, sizeof(src));
 	from_cluster = holders(&src);
+	if (verdict != NO_VERDICT)
+		return from_cluster ? DROP_SENT_FOREIGN : SENT_OTHER;
 	if (f.protocol == ICMP6 && !f.fragment && !load(skb, f.l4, &f.icmp_type, 1) && options_offset(f.icmp_type))
 		return egress_nd(skb, &f, from_cluster);
 	if (!from_cluster)

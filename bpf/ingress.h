@@ -54,32 +54,34 @@ static __noinline int ingress_arp(frame *ctx, bool to_cluster)
 }
 
 /* Whether the sender of a message claims a cluster address for a MAC that is not the cluster's. */
-static __always_inline bool conflicts(frame *ctx, __u32 options, __u8 type)
+static __always_inline bool conflicts(frame *ctx, const struct flow *f, __u8 type)
 {
 	struct nd_option opt;
 
-	return find_option(ctx, options, type, &opt) && !mac_equal(&opt.mac, &cluster_mac);
+	return find_option(ctx, f->end, f->l4 + sizeof(struct neighbour), type, &opt) && !mac_equal(&opt.mac, &cluster_mac);
 }
 
-/* A neighbour solicitation or advertisement at `offset`, from `source`. */
-static __noinline int ingress_nd(frame *ctx, __u32 offset, const struct address *source, bool to_cluster)
+/* A neighbour solicitation or advertisement. */
+static __noinline int ingress_nd(frame *ctx, const struct flow *f, bool to_cluster)
 {
 	int rest = to_cluster ? PASS_NEIGHBOUR : PASS_OTHER;
+	struct address source;
 	struct neighbour nd;
-	__u32 asked, options = offset + sizeof(nd);
+	__u32 asked;
 
-	if (load(ctx, offset, &nd, sizeof(nd)))
+	if (load_within(ctx, f->end, f->l4, &nd, sizeof(nd)))
 		return to_cluster ? DROP_MALFORMED : PASS_OTHER;
 	asked = holders(&nd.target);
 	if (nd.type == ICMP6_NEIGHBOUR_ADVERT) {
 		if (!asked)
 			return rest;
-		if (conflicts(ctx, options, TARGET_LINK_LAYER))
+		if (conflicts(ctx, f, TARGET_LINK_LAYER))
 			count(ALARM_CONFLICT);
 		return DROP_ND_CLUSTER;
 	}
-	if (holders(source)) {
-		if (conflicts(ctx, options, SOURCE_LINK_LAYER))
+	__builtin_memcpy(&source, f->src, sizeof(source));
+	if (holders(&source)) {
+		if (conflicts(ctx, f, SOURCE_LINK_LAYER))
 			count(ALARM_CONFLICT);
 		if (asked)
 			return DROP_ND_CLUSTER;
@@ -88,7 +90,7 @@ static __noinline int ingress_nd(frame *ctx, __u32 offset, const struct address 
 		return rest;
 	if (!(asked & interface_bit))
 		return DROP_ND_FOREIGN;
-	return answer(source->words, true, ANSWER_ND, DROP_ND_FOREIGN);
+	return answer(source.words, true, ANSWER_ND, DROP_ND_FOREIGN);
 }
 
 /* Solicitations and advertisements; others are packets like any. */
@@ -232,21 +234,13 @@ static __always_inline int ingress_ipv4(frame *ctx)
 }
 
 /* Solicitations come to a group of the address that they ask for, not to the cluster MAC. */
-static __always_inline bool may_solicit(frame *ctx, const struct ethernet *eth)
+static __always_inline bool may_solicit(frame *ctx)
 {
 	struct ipv6hdr *ip = frame_data(ctx) + ETH_HLEN;
 
 	if ((void *)(ip + 1) > frame_end(ctx))
 		return false;
-	return ip->nexthdr == ICMP6 || (eth->dst.half[0] == 0x3333 && is_extension(ip->nexthdr));
-}
-
-static __noinline int ingress_nd_packet(frame *ctx, const struct flow *f, bool to_cluster)
-{
-	struct address source;
-
-	__builtin_memcpy(&source, f->src, sizeof(source));
-	return ingress_nd(ctx, f->l4, &source, to_cluster);
+	return ip->nexthdr == ICMP6 || is_extension(ip->nexthdr);
 }
 
 static __always_inline int ingress_ipv6(frame *ctx, bool to_cluster)
@@ -262,7 +256,7 @@ static __always_inline int ingress_ipv6(frame *ctx, bool to_cluster)
 			return to_cluster ? DROP_MALFORMED : PASS_OTHER;
 		if (is_neighbour(&f)) {
 			copy = f;
-			return ingress_nd_packet(ctx, &copy, to_cluster);
+			return ingress_nd(ctx, &copy, to_cluster);
 		}
 	}
 	if (!to_cluster)
@@ -286,7 +280,7 @@ static __always_inline int ingress(frame *ctx)
 	case bpf_htons(ETH_P_IP):
 		return to_cluster ? ingress_ipv4(ctx) : PASS_OTHER;
 	case bpf_htons(ETH_P_IPV6):
-		if (!to_cluster && !may_solicit(ctx, eth))
+		if (!to_cluster && !may_solicit(ctx))
 			return PASS_OTHER;
 		return ingress_ipv6(ctx, to_cluster);
 	case bpf_htons(ETH_P_ARP):

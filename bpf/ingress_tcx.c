@@ -12,7 +12,7 @@ char _license[] SEC("license") = "Dual BSD/GPL";
 static __always_inline void to_host(struct __sk_buff *skb, int verdict)
 {
 	struct ethernet *eth = frame_data(skb);
-	struct mac own = *(struct mac *)&own_mac, target;
+	struct mac own = mac_copy(&own_mac), target;
 
 	if ((void *)(eth + 1) > frame_end(skb) || !mac_equal(&eth->dst, &cluster_mac))
 		return;

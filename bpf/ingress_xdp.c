@@ -16,10 +16,10 @@ static __always_inline void to_host(struct xdp_md *ctx, int verdict)
 
 	if ((void *)(eth + 1) > frame_end(ctx) || !mac_equal(&eth->dst, &cluster_mac))
 		return;
-	eth->dst = *(struct mac *)&own_mac;
+	eth->dst = mac_copy(&own_mac);
 	if (verdict == PASS_NEIGHBOUR && eth->type == bpf_htons(ETH_P_ARP) && (void *)(arp + 1) <= frame_end(ctx) &&
 	    mac_equal(&arp->target_mac, &cluster_mac))
-		arp->target_mac = *(struct mac *)&own_mac;
+		arp->target_mac = mac_copy(&own_mac);
 }
 
 SEC("xdp.frags")

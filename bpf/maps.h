@@ -84,6 +84,12 @@ static __always_inline bool mac_equal(const volatile struct mac *a, const volati
 	return !((a->half[0] ^ b->half[0]) | (a->half[1] ^ b->half[1]) | (a->half[2] ^ b->half[2]));
 }
 
+/* A constant is read as volatile always: what the compiler sees of it is zero. */
+static __always_inline struct mac mac_copy(const volatile struct mac *m)
+{
+	return (struct mac){ { m->half[0], m->half[1], m->half[2] } };
+}
+
 static __always_inline void address_set4(struct address *a, __u32 addr)
 {
 	a->words[0] = a->words[1] = 0;

@@ -15,13 +15,34 @@ struct tcp_request_sock {
 	__u32 snt_isn;
 } __attribute__((preserve_access_index));
 
+/* A SYN that was answered with a cookie left no request: its last ACK finds the listener and brings the cookie. */
+static __always_inline bool cookie_fits(struct bpf_sock *listener, const struct flow *f, struct tcphdr *tcp)
+{
+	union {
+		struct iphdr v4;
+		struct ipv6hdr v6;
+	} ip = {};
+
+	if (!f->v6) {
+		ip.v4.version = 4;
+		ip.v4.saddr = f->src[0];
+		ip.v4.daddr = f->dst[0];
+		return !bpf_tcp_check_syncookie(listener, &ip, sizeof(ip.v4), tcp, sizeof(*tcp));
+	}
+	ip.v6.version = 6;
+	__builtin_memcpy(&ip.v6.saddr, f->src, 16);
+	__builtin_memcpy(&ip.v6.daddr, f->dst, 16);
+	return !bpf_tcp_check_syncookie(listener, &ip, sizeof(ip.v6), tcp, sizeof(*tcp));
+}
+
 /*
- * Whether a socket of this host has the TCP flow. A listener has no flow. A
- * request that waits for the handshake's last ACK may exist on two nodes when
- * the SYN came twice: it is the one whose number the ACK acknowledges, and the
- * other would answer with a reset that ends the client's connection.
+ * Whether a socket of this host has the TCP flow. A listener has none, but for
+ * those that a SYN cookie stands for. A request that waits for the handshake's
+ * last ACK may exist on two nodes when the SYN came twice: it is the one whose
+ * number the ACK acknowledges, and the other would answer with a reset that
+ * ends the client's connection.
  */
-static __always_inline bool socket_has(frame *ctx, const struct flow *f, const struct tcphdr *tcp)
+static __always_inline bool socket_has(frame *ctx, const struct flow *f, struct tcphdr *tcp)
 {
 	struct bpf_sock_tuple tuple = {};
 	__u32 size = tuple_of(f, &tuple);
@@ -33,7 +54,7 @@ static __always_inline bool socket_has(frame *ctx, const struct flow *f, const s
 	if (!sk)
 		return false;
 	if (sk->state == TCP_LISTEN) {
-		mine = false;
+		mine = !f->quoted && cookie_fits(sk, f, tcp);
 	} else if (sk->state == TCP_NEW_SYN_RECV && !f->quoted && tcp->ack) {
 		request = bpf_skc_to_tcp_request_sock(sk);
 		mine = request && bpf_ntohl(tcp->ack_seq) == request->snt_isn + 1;

@@ -57,11 +57,11 @@ static __always_inline bool load_arp(frame *ctx, struct arp *arp)
 	       arp->protocol_length == 4;
 }
 
-/* Finds a link-layer address option; returns its offset in the frame, or 0. */
-static __noinline __u32 find_option(frame *ctx, __u32 offset, __u8 type, struct nd_option *opt)
+/* Finds a link-layer address option before `end`; returns its offset in the frame, or 0. */
+static __noinline __u32 find_option(frame *ctx, __u32 end, __u32 offset, __u8 type, struct nd_option *opt)
 {
 	for (int i = 0; i < MAX_ND_OPTIONS; i++) {
-		if (load(ctx, offset, opt, sizeof(*opt)) || !opt->length)
+		if (load_within(ctx, end, offset, opt, sizeof(*opt)) || !opt->length)
 			return 0;
 		if (opt->type == type && opt->length == 1)
 			return offset;

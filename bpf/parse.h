@@ -10,7 +10,6 @@
 
 #define IP_MORE_OR_OFFSET 0x3fff  /* RFC 791: the MF flag and the fragment's offset */
 #define IP6_MORE_OR_OFFSET 0xfff9 /* RFC 8200, 4.5 */
-#define IP6_OFFSET 0xfff8
 
 /* More extension headers than any host sends: a longer chain is malformed. */
 #define MAX_EXTENSIONS 8
@@ -40,6 +39,7 @@ struct flow {
 	__u32 src[4], dst[4]; /* as loaded; IPv4 in the first word */
 	__u16 sport, dport;   /* network byte order; 0 until load_ports() */
 	__u32 l4;             /* where the protocol's header starts in the frame */
+	__u32 end;            /* where the packet ends in the frame, padding excluded */
 	__u8 protocol;
 	__u8 icmp_type; /* where is_icmp(), after follow_icmp() */
 	bool v6;
@@ -49,10 +49,16 @@ struct flow {
 
 /* What follows an IPv6 header and its extensions. */
 struct upper {
-	__u32 offset;
+	__u32 offset, end;
 	__u8 protocol;
 	bool fragment;
 };
+
+/* Loads from a packet only, not from what Ethernet pads a short one with. */
+static __always_inline long load_within(frame *ctx, __u32 end, __u32 offset, void *to, __u32 size)
+{
+	return offset + size > end ? -1 : load(ctx, offset, to, size);
+}
 
 static __always_inline bool has_ports(__u8 protocol)
 {
@@ -82,7 +88,11 @@ static __always_inline bool is_extension(__u8 protocol)
 	       protocol == IPPROTO_AH || protocol == IPPROTO_DSTOPTS;
 }
 
-/* Steps over IPv6 extension headers; false: cut off, or too many. */
+/*
+ * Steps over IPv6 extension headers; false: cut off, or too many. Of a fragment
+ * the protocol is the one that its header names: only that is the same in all
+ * fragments of a datagram.
+ */
 static __noinline bool skip_extensions(frame *ctx, struct upper *up)
 {
 	struct {
@@ -93,15 +103,14 @@ static __noinline bool skip_extensions(frame *ctx, struct upper *up)
 	for (int i = 0; i < MAX_EXTENSIONS; i++) {
 		if (!is_extension(up->protocol))
 			return true;
-		if (load(ctx, up->offset, &ext, sizeof(ext)))
+		if (load_within(ctx, up->end, up->offset, &ext, sizeof(ext)))
 			return false;
 		if (up->protocol == IP6_FRAGMENT) {
 			up->offset += 8;
-			if (ext.fragment & bpf_htons(IP6_MORE_OR_OFFSET))
+			if (ext.fragment & bpf_htons(IP6_MORE_OR_OFFSET)) {
 				up->fragment = true;
-			if (ext.fragment & bpf_htons(IP6_OFFSET)) {
 				up->protocol = ext.next;
-				return true; /* what follows is the middle of something */
+				return true;
 			}
 		} else if (up->protocol == IPPROTO_AH) {
 			up->offset += (ext.length + 2) * 4;
@@ -131,6 +140,7 @@ static __always_inline int parse_ipv4(frame *ctx, struct flow *f)
 	f->dst[0] = ip->daddr;
 	f->protocol = ip->protocol;
 	f->l4 = ETH_HLEN + header;
+	f->end = ETH_HLEN + total;
 	f->fragment = ip->frag_off & bpf_htons(IP_MORE_OR_OFFSET);
 	if (!f->fragment && total - header < shortest(f->protocol))
 		return DROP_MALFORMED;
@@ -153,29 +163,31 @@ static __always_inline int parse_ipv6(frame *ctx, struct flow *f)
 	f->v6 = true;
 	__builtin_memcpy(f->src, &ip->saddr, sizeof(f->src));
 	__builtin_memcpy(f->dst, &ip->daddr, sizeof(f->dst));
+	f->end = up.end = ETH_HLEN + total;
 	up.protocol = ip->nexthdr;
 	if (is_extension(up.protocol) && !skip_extensions(ctx, &up))
 		return DROP_MALFORMED;
 	f->protocol = up.protocol;
 	f->l4 = up.offset;
 	f->fragment = up.fragment;
-	if (!f->fragment && ETH_HLEN + total < up.offset + shortest(f->protocol))
+	if (f->end < up.offset + (f->fragment ? 0 : shortest(f->protocol)))
 		return DROP_MALFORMED;
 	return NO_VERDICT;
 }
 
-/* The flow of the packet that an ICMP error quotes, at `offset`; false: cut off. */
+/* The flow of the packet that an ICMP error quotes, at `offset` and before f->end; false: cut off. */
 static __noinline bool parse_quote(frame *ctx, __u32 offset, struct flow *f)
 {
 	if (f->v6) {
 		struct ipv6hdr ip;
 		struct upper up;
 
-		if (load(ctx, offset, &ip, sizeof(ip)) || ip.version != 6)
+		if (load_within(ctx, f->end, offset, &ip, sizeof(ip)) || ip.version != 6)
 			return false;
 		__builtin_memcpy(f->src, &ip.saddr, sizeof(f->src));
 		__builtin_memcpy(f->dst, &ip.daddr, sizeof(f->dst));
 		up.offset = offset + sizeof(ip);
+		up.end = f->end;
 		up.protocol = ip.nexthdr;
 		up.fragment = false;
 		/* A chain that the quote cuts off hides the protocol, not the addresses. */
@@ -187,7 +199,7 @@ static __noinline bool parse_quote(frame *ctx, __u32 offset, struct flow *f)
 	} else {
 		struct iphdr ip;
 
-		if (load(ctx, offset, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
+		if (load_within(ctx, f->end, offset, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
 			return false;
 		f->src[0] = ip.saddr;
 		f->dst[0] = ip.daddr;
@@ -231,9 +243,10 @@ static __always_inline int follow_icmp(frame *ctx, struct flow *f)
 	if (!is_icmp_error(f))
 		return NO_VERDICT;
 	quote.v6 = f->v6;
+	quote.end = f->end;
 	if (!parse_quote(ctx, f->l4 + ICMP_HEADER, &quote))
 		return DROP_MALFORMED;
-	if (is_icmp(&quote) && load(ctx, quote.l4, &quote.icmp_type, 1))
+	if (is_icmp(&quote) && load_within(ctx, quote.end, quote.l4, &quote.icmp_type, 1))
 		return DROP_MALFORMED;
 	*f = quote;
 	return NO_VERDICT;
@@ -246,7 +259,7 @@ static __always_inline bool load_ports(frame *ctx, struct flow *f)
 
 	if (!has_ports(f->protocol) || f->fragment)
 		return true;
-	if (load(ctx, f->l4, ports, sizeof(ports)))
+	if (load_within(ctx, f->end, f->l4, ports, sizeof(ports)))
 		return false;
 	f->sport = ports[0];
 	f->dport = ports[1];
