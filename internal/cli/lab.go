@@ -101,7 +101,7 @@ func runLab(ctx context.Context, env *Env, o labOptions) error {
 	l, err := lab.New(ctx, o.lab)
 	if errors.Is(err, context.Canceled) {
 		fmt.Fprintln(env.Stderr, "stopped before the lab was up")
-		return quietError
+		return errQuiet
 	}
 	if err != nil {
 		return err
@@ -124,7 +124,7 @@ func runLab(ctx context.Context, env *Env, o labOptions) error {
 		return err
 	}
 	if !report.OK() {
-		return quietError
+		return errQuiet
 	}
 	return nil
 }
@@ -167,8 +167,8 @@ func printLab(env *Env, output string, r lab.Report) error {
 }
 
 func labShellCommand(o *labOptions) *cobra.Command {
-	return &cobra.Command{
-		Use:   "shell NODE [COMMAND [ARGUMENT…]]",
+	cmd := &cobra.Command{
+		Use:   "shell [--name NAME] NODE [COMMAND [ARGUMENT…]]",
 		Short: "Open a shell in a node of a running lab, or in clients, server, router, switch",
 		Long: `Opens $SHELL, or runs a command, in the network namespace of a part of a
 running lab: node1, node2, …, clients, switch; in some labs server and router.
@@ -186,6 +186,8 @@ Only the network is another: files and /sys are this machine's.`,
 			return lab.Enter(o.lab.Name, args[0], command, shellEnv(o.lab.Name, args[0]))
 		},
 	}
+	cmd.Flags().SetInterspersed(false) // what follows NODE is the command's
+	return cmd
 }
 
 // shellEnv makes shells show in their prompt where they are: Debian's start-up

@@ -105,7 +105,7 @@ func (s labScreen) View() tea.View {
 	if s.over {
 		return tea.NewView("")
 	}
-	hint := fmt.Sprintf("Ctrl-C ends it. Look inside with: shoal lab shell node1 --name %s", s.name)
+	hint := fmt.Sprintf("Ctrl-C ends it. Look inside with: shoal lab shell --name %s node1", s.name)
 	if s.ending {
 		hint = "waiting for the last answers"
 	}

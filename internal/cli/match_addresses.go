@@ -44,7 +44,7 @@ func matchAddresses(ctx context.Context, env *Env, o matchOptions) error {
 		})
 	}
 	if err = errors.Join(err, out.Flush()); err == nil && failed {
-		return quietError
+		return errQuiet
 	}
 	return err
 }

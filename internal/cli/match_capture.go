@@ -49,7 +49,7 @@ func matchCapture(ctx context.Context, env *Env, o matchOptions) error {
 		}
 	}
 	if failed {
-		return quietError
+		return errQuiet
 	}
 	return nil
 }

@@ -27,8 +27,8 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// quietError ends with exitFailed; the command has said what there is to say.
-var quietError = errors.New("failed")
+// errQuiet ends with exitFailed; the command has said what there is to say.
+var errQuiet = errors.New("failed")
 
 // Run runs the command that args name and returns the exit status.
 func Run(ctx context.Context, env *Env, args []string) int {
@@ -42,7 +42,7 @@ func Run(ctx context.Context, env *Env, args []string) int {
 	switch {
 	case err == nil:
 		return 0
-	case errors.Is(err, quietError):
+	case errors.Is(err, errQuiet):
 		return exitFailed
 	case errors.As(err, &usage):
 		fmt.Fprintln(env.Stderr, "shoal:", err)

@@ -1,0 +1,38 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+)
+
+func TestLabRefusesWrongOptions(t *testing.T) {
+	for _, test := range []struct {
+		args string
+		want string
+	}{
+		{"--nodes 0", "--nodes: 0 is less than 1"},
+		{"--nodes 65", "65 nodes: 1 to 64"},
+		{"--nodes three", "three"},
+		{"--clients -1", "--clients: -1 is less than 1"},
+		{"--clients 901", "901 clients: 1 to 900"},
+		{"--mode router", `--mode: "router" is none of backend, gateway`},
+		{"--l2 broadcast", `--l2: "broadcast" is none of unicast, multicast, igmp`},
+		{"--attach xdp", `--attach: "xdp" is none of auto, native, generic, tcx`},
+		{"-o yaml", `--output: "yaml" is none of table, json`},
+		{"--for -1s", "--for: -1s is less than 0"},
+		{"--for 10", "10"},
+		{"--name A", `lab name "A"`},
+		{"node1", "node1"},
+		{"shell", "arg"},
+		{"clean lab", "lab"},
+	} {
+		var out, errs bytes.Buffer
+		env := &Env{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}
+		status := Run(context.Background(), env, append([]string{"lab"}, strings.Fields(test.args)...))
+		if status != exitUsage || !strings.Contains(errs.String(), test.want) || out.Len() > 0 {
+			t.Errorf("shoal lab %s: status %d, %q, want %d and %q", test.args, status, errs.String(), exitUsage, test.want)
+		}
+	}
+}
