@@ -1,0 +1,126 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// costCase is one path through a program.
+type costCase struct {
+	name    string
+	prog    *ebpf.Program
+	frame   []byte
+	plane   *plane // whose counter every run must raise; nil: a program without
+	counter string
+	floor   int     // index of the bare drop of the same program type
+	beside  int     // index of the case that the target counts from; the floor mostly
+	target  float64 // ns above beside; 0: none
+}
+
+// costResult is what a case costs, in ns for each packet.
+type costResult struct {
+	costCase
+	total, aboveFloor, aboveBeside sample
+}
+
+// measureCost runs the programs by BPF_PROG_TEST_RUN on one CPU. A repeat finds
+// the frame as the one before left it, so every program here leaves it as it
+// was: the interface's own address is the cluster MAC, which makes to_host write
+// what is there already. The counters tell that no repeat took another path.
+func measureCost(bpffs string, rounds, repeats int) ([]costResult, error) {
+	h, err := newHost()
+	if err != nil {
+		return nil, err
+	}
+	var results []costResult
+	err = h.do(func() error {
+		cases, closeAll, err := costCases(h, bpffs)
+		if err != nil {
+			return err
+		}
+		defer closeAll()
+		unpin, err := pinThread()
+		if err != nil {
+			return err
+		}
+		defer unpin()
+		samples, err := interleave(rounds, len(cases), func(i int) (float64, error) { return cases[i].measure(repeats) })
+		if err != nil {
+			return err
+		}
+		for i, c := range cases {
+			results = append(results, costResult{c, samples[i], samples[i].minus(samples[c.floor]), samples[i].minus(samples[c.beside])})
+		}
+		return nil
+	})
+	return results, err
+}
+
+// measure returns the ns that one run took, of so many.
+func (c costCase) measure(repeats int) (float64, error) {
+	before, err := c.count()
+	if err != nil {
+		return 0, err
+	}
+	interrupted := false
+	start := threadTime()
+	_, err = c.prog.Run(&ebpf.RunOptions{Data: c.frame, Repeat: uint32(repeats), Reset: func() { interrupted = true; start = threadTime() }})
+	took := threadTime() - start
+	if err != nil {
+		return 0, fmt.Errorf("run %s: %w", c.name, err)
+	}
+	after, err := c.count()
+	if err != nil {
+		return 0, err
+	}
+	if ran := after - before; c.plane != nil && ran != uint64(repeats) && !interrupted {
+		return 0, fmt.Errorf("run %s: %d of %d runs ended as %s", c.name, ran, repeats, c.counter)
+	}
+	return float64(took.Nanoseconds()) / float64(repeats), nil
+}
+
+func (c costCase) count() (uint64, error) {
+	if c.plane == nil {
+		return 0, nil
+	}
+	counters, err := c.plane.counters()
+	return counters[c.counter], err
+}
+
+// threadTime returns the CPU time of the calling thread: other work on the
+// machine does not count, but for what it does to the caches.
+func threadTime() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
+		panic(fmt.Sprintf("clock_gettime: %v", err)) // cannot fail with a valid clock and pointer
+	}
+	return time.Duration(ts.Nano())
+}
+
+// pinThread keeps the calling goroutine on the last CPU that it may use, which
+// takes fewer interrupts than the first.
+func pinThread() (undo func(), err error) {
+	var allowed, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
+		return nil, fmt.Errorf("read the CPU affinity: %w", err)
+	}
+	last := 0
+	for cpu := range 1024 {
+		if allowed.IsSet(cpu) {
+			last = cpu
+		}
+	}
+	one.Set(last)
+	runtime.LockOSThread()
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		return nil, fmt.Errorf("bind to CPU %d: %w", last, err)
+	}
+	return func() {
+		_ = unix.SchedSetaffinity(0, &allowed) // a thread may always run where it might before
+		runtime.UnlockOSThread()
+	}, nil
+}

@@ -1,0 +1,28 @@
+package main
+
+import (
+	"fmt"
+	"os"
+)
+
+func main() {
+	if os.Getenv(childMark) == "" {
+		if err := runIsolated(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	bpffs, err := mountBPF()
+	if err != nil {
+		panic(err)
+	}
+	drops, err := measureDrops(bpffs, 11, 300000)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	for _, r := range drops {
+		fmt.Printf("%-45s %6.1f (%s)  %6.1f (%s)\n", r.name, r.total.median(), r.total.spread(), r.delivered.median(), r.delivered.spread())
+	}
+}
