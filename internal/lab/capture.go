@@ -56,34 +56,22 @@ func (l *Lab) newCapture() (*capture, error) {
 	if err != nil {
 		return nil, fmt.Errorf("capture in %s: %w", ns.Name, err)
 	}
-	if err := c.widen(); err != nil {
-		c.conn.Close()
-		return nil, fmt.Errorf("capture in %s: %w", ns.Name, err)
-	}
+	widen(c.conn)
 	return c, nil
 }
 
-// widen gives the socket room for bursts and spares it the frames that leave.
-func (c *capture) widen() error {
-	raw, err := c.conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	return control(raw, func(fd int) error {
-		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_IGNORE_OUTGOING, 1); err != nil {
-			return err
-		}
-		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 4<<20)
-	})
-}
+// receiveBuffer is room for bursts, in bytes: one socket gets what all clients
+// are sent.
+const receiveBuffer = 16 << 20
 
-// control runs f on a connection's descriptor.
-func control(raw syscall.RawConn, f func(fd int) error) error {
-	var err error
-	if e := raw.Control(func(fd uintptr) { err = f(int(fd)) }); e != nil {
-		return e
+// widen gives a socket a receive buffer beyond the system's limit. Where that
+// is not allowed the socket works with less.
+func widen(c syscall.Conn) {
+	if raw, err := c.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer)
+		})
 	}
-	return err
 }
 
 // run reads until the capture is closed.

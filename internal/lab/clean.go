@@ -21,6 +21,9 @@ const graceTime = 2 * time.Second
 // up (with the given shoal binary), namespaces and directories. Labs that are
 // alive are left alone. It returns the names of those removed.
 func Clean(ctx context.Context, binary string) ([]string, error) {
+	if err := checkRoot(); err != nil {
+		return nil, err
+	}
 	entries, err := os.ReadDir(labsDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

@@ -5,6 +5,7 @@ package lab
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -39,11 +40,15 @@ func TestMain(m *testing.M) {
 // answers everything; it takes no part in sharing. What it leaves when it is
 // killed is a file named after the instance.
 func fakeAgent() {
-	link, err := netlink.LinkByName(clientEth)
-	exitOn(err)
-	vips := clientSegment.hosts(IPv4|IPv6, hostVIP)
-	for _, vip := range vips {
-		exitOn(netlink.AddrAdd(link, address(netip.PrefixFrom(vip, vip.BitLen()))))
+	for name, s := range map[string]segment{clientEth: clientSegment, serverEth: serverSegment} {
+		link, err := netlink.LinkByName(name)
+		if errors.As(err, new(netlink.LinkNotFoundError)) && name == serverEth {
+			continue // a backend
+		}
+		exitOn(err)
+		for _, vip := range s.hosts(0, hostVIP) {
+			exitOn(netlink.AddrAdd(link, address(netip.PrefixFrom(vip, vip.BitLen()))))
+		}
 	}
 	pin := pinOf(os.Args[len(os.Args)-1])
 	exitOn(os.WriteFile(pin, nil, 0o644))
@@ -76,8 +81,9 @@ func fakeDown() {
 func pinOf(instance string) string { return filepath.Join(os.TempDir(), "shoal-fake-pin-"+instance) }
 
 func crashingLab(name string) {
-	_, err := New(context.Background(), Options{Name: name, Nodes: 2, Clients: 3})
+	l, err := New(context.Background(), Options{Name: name, Nodes: 2, Clients: 3})
 	exitOn(err)
+	exitOn(l.Nodes[1].Kill()) // cannot take itself down
 	fmt.Println("built")
 	select {}
 }

@@ -37,8 +37,11 @@ func New(ctx context.Context, o Options) (*Lab, error) {
 	if err != nil {
 		return nil, err
 	}
-	if os.Geteuid() != 0 {
-		return nil, errors.New("a lab makes network namespaces: run it as root")
+	if err := checkRoot(); err != nil {
+		return nil, err
+	}
+	if o.Log != nil {
+		o.Log = &lockedWriter{w: o.Log}
 	}
 	l := &Lab{plan: plan{o}, seen: newTracker()}
 	if l.dir, err = makeRunDir(o.Name); err != nil {
@@ -48,6 +51,13 @@ func New(ctx context.Context, o Options) (*Lab, error) {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
+}
+
+func checkRoot() error {
+	if os.Geteuid() != 0 {
+		return errors.New("labs are network namespaces: run this as root")
+	}
+	return nil
 }
 
 func (l *Lab) build(ctx context.Context) (err error) {
@@ -71,7 +81,16 @@ func (l *Lab) build(ctx context.Context) (err error) {
 	if l.plan.NoAgents {
 		return ctx.Err()
 	}
-	return l.eachNode(func(n *Node) error { return n.Start(ctx) })
+	return l.startAgents(ctx)
+}
+
+// startAgents starts all agents at once and gives up with the first that fails.
+func (l *Lab) startAgents(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, n := range l.Nodes {
+		g.Go(func() error { return n.Start(ctx) })
+	}
+	return g.Wait()
 }
 
 // Close takes the lab down: agents in order, then services, namespaces and
@@ -82,22 +101,18 @@ func (l *Lab) Close() error {
 }
 
 func (l *Lab) takeDown() error {
-	err := l.eachNode((*Node).shutDown)
+	errs := make([]error, len(l.Nodes))
+	var wg sync.WaitGroup
+	for i, n := range l.Nodes {
+		wg.Go(func() { errs[i] = n.shutDown() })
+	}
+	wg.Wait()
 	l.services.close()
-	err = errors.Join(err, removeNetwork(l.network), l.dir.remove())
-	if err != nil {
+	errs = append(errs, removeNetwork(l.network), l.dir.remove())
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("take lab %s down: %w", l.plan.Name, err)
 	}
 	return nil
-}
-
-// eachNode does the same on all nodes at once.
-func (l *Lab) eachNode(f func(*Node) error) error {
-	var g errgroup.Group
-	for _, n := range l.Nodes {
-		g.Go(func() error { return f(n) })
-	}
-	return g.Wait()
 }
 
 // ClusterAddresses are the addresses that the nodes share on the client side,

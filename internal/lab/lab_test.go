@@ -96,6 +96,9 @@ func TestCrashThenCleanLeavesNothing(t *testing.T) {
 	name = "x" + name[:len(name)-1]
 	before := traces(t, name)
 	crash(t, name)
+	if _, err := os.Stat(pinOf("lab-" + name + "-node2")); err != nil {
+		t.Error("the killed agent left nothing: the test sees nothing: ", err)
+	}
 	if _, err := New(t.Context(), Options{Name: name}); err == nil || !strings.Contains(err.Error(), "shoal lab clean") {
 		t.Errorf("a new lab of the same name: %v, want a hint at shoal lab clean", err)
 	}
@@ -174,19 +177,29 @@ func removeClusterAddresses(t *testing.T, n *Node) {
 }
 
 func TestProbeOneNode(t *testing.T) {
-	l := start(t, Options{Nodes: 1, Clients: 20})
-	r, err := l.Probe(t.Context(), ProbeOptions{Rounds: 2, Interval: 300 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if want := int64(2 * 40 * 4); r.Requests != want || !r.OK() || r.Unknown != 0 {
-		t.Errorf("%+v: want %d requests, all once, from a known node", r.Counts, want)
-	}
-	if n := r.Nodes[0]; n.Clients != 40 || n.Requests != r.Requests || n.Kinds[Ping] != 80 || n.P50 <= 0 {
-		t.Errorf("node: %+v", n)
-	}
-	if t.Failed() {
-		t.Log(r.Table())
+	for name, o := range map[string]Options{
+		"backend":        {},
+		"gateway":        {Mode: cluster.Gateway},
+		"routed-backend": {RouterMTU: 1400},
+		"routed-gateway": {RouterMTU: 1400, Mode: cluster.Gateway},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o.Nodes, o.Clients = 1, 20
+			l := start(t, o)
+			r, err := l.Probe(t.Context(), ProbeOptions{Rounds: 2, Interval: 300 * time.Millisecond})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := int64(2 * 40 * 4); r.Requests != want || !r.OK() || r.Unknown != 0 {
+				t.Errorf("%+v: want %d requests, all once, from a known node", r.Counts, want)
+			}
+			if n := r.Nodes[0]; n.Clients != 40 || n.Requests != r.Requests || n.Kinds[Ping] != 80 || n.P50 <= 0 {
+				t.Errorf("node: %+v", n)
+			}
+			if t.Failed() {
+				t.Log(r.Table())
+			}
+		})
 	}
 }
 

@@ -225,7 +225,7 @@ func (n *Node) shutDown() error {
 	if stopErr == nil && a.cmd.ProcessState.Success() {
 		return nil
 	}
-	return n.Down(ctx)
+	return errors.Join(stopErr, n.Down(ctx))
 }
 
 // runDown runs shoal down for an instance in its namespace.

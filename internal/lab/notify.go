@@ -44,6 +44,18 @@ func listenReady(path string) (*readiness, error) {
 
 func (r *readiness) close() { r.conn.Close() }
 
+// A lockedWriter takes one line at a time from all nodes.
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
 // A tail forwards a log with a name before each line, and keeps its end.
 type tail struct {
 	mu    sync.Mutex

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
@@ -31,6 +32,7 @@ func newPinger(ns *Namespace, f Families, seen *tracker) (*pinger, error) {
 		if err != nil {
 			return nil, fmt.Errorf("open a raw ICMP socket in %s: %w", ns.Name, err)
 		}
+		widen(c.(syscall.Conn))
 		p.v4 = ipv4.NewPacketConn(c)
 		var only ipv4.ICMPFilter
 		only.SetAll(true)
@@ -44,6 +46,7 @@ func newPinger(ns *Namespace, f Families, seen *tracker) (*pinger, error) {
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open a raw ICMPv6 socket in %s: %w", ns.Name, err), p.close())
 		}
+		widen(c.(syscall.Conn))
 		p.v6 = ipv6.NewPacketConn(c)
 		var only ipv6.ICMPFilter
 		only.SetAll(true)

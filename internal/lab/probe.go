@@ -7,21 +7,26 @@ import (
 	"time"
 )
 
+// maxRate is how many requests a second probes make unless they are told how
+// often: what two cores do beside other work.
+const maxRate = 2000
+
 // ProbeOptions says how clients ask. The zero value is every kind of request
-// once a second from each client address.
+// once a second from each client address, less often if there are so many that
+// this were more than 2,000 requests a second.
 type ProbeOptions struct {
 	Kinds    []Kind        // in the order of a round; all kinds if empty
 	Rounds   int           // how many each client address does; 0: until the context ends
-	Interval time.Duration // between starts of a client's rounds; 1 s if zero
+	Interval time.Duration // between starts of a client's rounds
 	Timeout  time.Duration // for the first answer; 1 s if zero
 	Linger   time.Duration // for a second answer; 50 ms if zero
 }
 
-func (o ProbeOptions) withDefaults() ProbeOptions {
+func (o ProbeOptions) withDefaults(clients int) ProbeOptions {
 	if len(o.Kinds) == 0 {
 		o.Kinds = []Kind{TCP, UDP, Ping, HTTP}
 	}
-	setDefault(&o.Interval, time.Second)
+	setDefault(&o.Interval, max(time.Second, time.Second*time.Duration(clients*len(o.Kinds))/maxRate))
 	setDefault(&o.Timeout, time.Second)
 	setDefault(&o.Linger, 50*time.Millisecond)
 	return o
@@ -38,7 +43,7 @@ type Probe struct {
 
 // NewProbe opens a probe, which can be run once.
 func (l *Lab) NewProbe(o ProbeOptions) (*Probe, error) {
-	p := &Probe{lab: l, opts: o.withDefaults(), tally: newTally(l.plan)}
+	p := &Probe{lab: l, opts: o.withDefaults(len(l.plan.clients())), tally: newTally(l.plan)}
 	var err error
 	if p.capture, err = l.newCapture(); err != nil {
 		return nil, err

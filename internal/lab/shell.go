@@ -16,6 +16,9 @@ import (
 // clients, server, router or switch. Only the network is another: files,
 // /sys with them, are this machine's. It returns only if it fails.
 func Enter(lab, part string, command, env []string) error {
+	if err := checkRoot(); err != nil {
+		return err
+	}
 	n, err := openNetwork(lab)
 	if err != nil {
 		return err

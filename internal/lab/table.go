@@ -26,7 +26,8 @@ func (r Report) Table() string {
 
 	fmt.Fprintf(&b, "%-8s %8s %8s %8s %8s %14s %8s %8s\n", "kind", "requests", "once", "none", "twice", "by two nodes", "p50", "p99")
 	row := func(name, p50, p99 string, c Counts) {
-		fmt.Fprintf(&b, "%-8s %8d %8d %8d %8d %14d %8s %8s\n", name, c.Requests, c.Once, c.None, c.Twice, c.Overlaps, p50, p99)
+		line := fmt.Sprintf("%-8s %8d %8d %8d %8d %14d %8s %8s", name, c.Requests, c.Once, c.None, c.Twice, c.Overlaps, p50, p99)
+		fmt.Fprintln(&b, strings.TrimRight(line, " "))
 	}
 	for k := range kinds {
 		if kr := r.Kinds[k]; kr != nil {
