@@ -9,7 +9,7 @@ TEST_PACKAGES = arptables iproute2 iptables nftables nginx-light procps
 GENERATE_PACKAGES = clang-19 llvm-19 libbpf-dev linux-libc-dev gcc libc6-dev
 
 build:
-	go build -trimpath -o bin/shoal ./cmd/shoal
+	CGO_ENABLED=0 go build -trimpath -o bin/shoal ./cmd/shoal
 
 # A cluster of three in network namespaces, for ten seconds.
 lab: build

@@ -21,6 +21,9 @@ var (
 	ErrInterfaceTaken = errors.New("another shoal cluster has this interface; each cluster needs interfaces of its own")
 	// ErrForeignXDP: an XDP program that is not shoal's sits on the interface.
 	ErrForeignXDP = errors.New("another XDP program sits on this interface; remove it, or use `attach: tcx`")
+	// ErrMountNamespace: a BPF file system mounted here would end with the
+	// processes here, and the programs with it, while the addresses stay.
+	ErrMountNamespace = errors.New("this process has a mount namespace of its own, as under `ip netns exec`: pins would vanish with it, and the node would answer everything; enter a network namespace with `nsenter --net=/run/netns/NAME` instead")
 	// ErrNotPinned: there is no such cluster on this host.
 	ErrNotPinned = errors.New("no data plane is pinned here")
 )

@@ -25,6 +25,10 @@ func MountFS(dir string) error {
 	if st.Type == unix.BPF_FS_MAGIC {
 		return nil
 	}
+	initial, err := os.Readlink("/proc/1/ns/mnt")
+	if self, _ := os.Readlink("/proc/thread-self/ns/mnt"); err == nil && self != initial {
+		return ErrMountNamespace
+	}
 	if err := unix.Mount("bpf", dir, "bpf", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0700"); err != nil {
 		return fmt.Errorf("mount a BPF file system on %s: %w", dir, err)
 	}
