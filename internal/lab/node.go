@@ -74,7 +74,6 @@ func (n *Node) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start %s: %w", n.Name, err)
 	}
-	defer ready.close()
 	a := &agent{tail: newTail(n.Name, n.plan.Log), ended: make(chan struct{})}
 	a.cmd = exec.Command(n.plan.Binary, "up", "-c", n.Config, "--instance", n.Instance)
 	a.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+n.notify)
@@ -82,12 +81,16 @@ func (n *Node) Start(ctx context.Context) error {
 	// A lab that is killed leaves agents that take themselves down.
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
 	if err := n.NS.Start(a.cmd); err != nil {
+		ready.close()
 		return fmt.Errorf("start %s: %w", n.Name, err)
 	}
 	n.mu.Lock()
 	n.agent = a
 	n.mu.Unlock()
-	go a.wait()
+	go func() {
+		defer ready.close()
+		a.wait()
+	}()
 	select {
 	case <-ready.c:
 		return nil

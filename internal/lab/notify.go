@@ -24,22 +24,25 @@ func listenReady(path string) (*readiness, error) {
 		return nil, fmt.Errorf("open its readiness socket: %w", err)
 	}
 	r := &readiness{conn, make(chan struct{})}
-	go func() {
-		buf := make([]byte, 4096)
-		for {
-			n, err := conn.Read(buf)
-			if err != nil {
-				return
-			}
-			for line := range strings.Lines(string(buf[:n])) {
-				if strings.TrimSpace(line) == "READY=1" {
-					close(r.c)
-					return
-				}
+	go r.run()
+	return r, nil
+}
+
+// run reads for as long as the agent lives: it also tells when it stops.
+func (r *readiness) run() {
+	buf := make([]byte, 4096)
+	for ready := false; ; {
+		n, err := r.conn.Read(buf)
+		if err != nil {
+			return
+		}
+		for line := range strings.Lines(string(buf[:n])) {
+			if strings.TrimSpace(line) == "READY=1" && !ready {
+				ready = true
+				close(r.c)
 			}
 		}
-	}()
-	return r, nil
+	}
 }
 
 func (r *readiness) close() { r.conn.Close() }
