@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -35,10 +36,11 @@ func MountFS(dir string) error {
 	return nil
 }
 
-// UnmountFS unmounts and removes an empty BPF file system; one in use stays.
+// UnmountFS unmounts and removes a BPF file system without pins; one in use
+// stays. Files at its top are the kernel's own (CONFIG_BPF_PRELOAD).
 func UnmountFS(dir string) error {
 	entries, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) || len(entries) > 0 {
+	if errors.Is(err, fs.ErrNotExist) || slices.ContainsFunc(entries, fs.DirEntry.IsDir) {
 		return nil
 	}
 	if err != nil {
