@@ -135,20 +135,27 @@ func (ns *Namespace) addBridge(name string, n, mtu int, snooping bool) error {
 	return ns.Do(func() error { return enableQuerier(bridge.Index) })
 }
 
-// enableQuerier makes the bridge send IGMP and MLD queries.
+// enableQuerier makes the bridge send IGMP and MLD queries. The interval goes
+// first, in a message of its own: in one message the kernel would take it after
+// it has started the querier (br_changelink in net/bridge/br_netlink.c).
 func enableQuerier(index int) error {
-	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
-	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index = int32(index)
-	req.AddData(msg)
-	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
-	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("bridge"))
-	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
-	data.AddRtAttr(nl.IFLA_BR_MCAST_QUERY_RESPONSE_INTVL, nl.Uint64Attr(queryResponseInterval))
-	data.AddRtAttr(nl.IFLA_BR_MCAST_QUERIER, nl.Uint8Attr(1))
-	req.AddData(info)
-	if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil {
-		return fmt.Errorf("switch the bridge's multicast querier on: %w", err)
+	settings := []*nl.RtAttr{
+		nl.NewRtAttr(nl.IFLA_BR_MCAST_QUERY_RESPONSE_INTVL, nl.Uint64Attr(queryResponseInterval)),
+		nl.NewRtAttr(nl.IFLA_BR_MCAST_QUERIER, nl.Uint8Attr(1)),
+	}
+	for _, setting := range settings {
+		req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
+		msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+		msg.Index = int32(index)
+		req.AddData(msg)
+		info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+		info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("bridge"))
+		data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
+		data.AddChild(setting)
+		req.AddData(info)
+		if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err != nil {
+			return fmt.Errorf("switch the bridge's multicast querier on: %w", err)
+		}
 	}
 	return nil
 }
