@@ -1,0 +1,144 @@
+//go:build privileged
+
+package e2e
+
+import (
+	"net"
+	"sync/atomic"
+	"testing"
+
+	afpacket "github.com/mdlayher/packet"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/shoal-net/shoal/internal/cluster"
+	"github.com/shoal-net/shoal/internal/lab"
+)
+
+// A bystander is a port of the clients' bridge that has no part in anything,
+// and counts the frames to the cluster MAC that it gets.
+type bystander struct{ frames atomic.Int64 }
+
+func newBystander(t *testing.T, l *lab.Lab, mac cluster.MAC) *bystander {
+	t.Helper()
+	links := l.Switch.Netlink()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "by-port"
+	bridge, err := links.LinkByName("br-client")
+	must(t, err)
+	attrs.MasterIndex = bridge.Attrs().Index
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "by-stander"}
+	must(t, links.LinkAdd(veth))
+	must(t, links.LinkSetUp(veth))
+	peer, err := links.LinkByName(veth.PeerName)
+	must(t, err)
+	must(t, links.LinkSetUp(peer))
+	await(t, "the bystander's carrier", func() bool {
+		port, err := links.LinkByName(attrs.Name)
+		return err == nil && port.Attrs().OperState == netlink.OperUp
+	})
+	b := &bystander{}
+	listen(t, l.Switch, veth.PeerName, func(frame []byte) {
+		if cluster.MAC(frame[:6]) == mac {
+			b.frames.Add(1)
+		}
+	})
+	return b
+}
+
+// listen hands every frame that arrives at a link to f, until the test ends.
+func listen(t *testing.T, ns *lab.Namespace, link string, f func(frame []byte)) {
+	t.Helper()
+	var c *afpacket.Conn
+	must(t, ns.Do(func() error {
+		ifc, err := net.InterfaceByName(link)
+		if err != nil {
+			return err
+		}
+		c, err = afpacket.Listen(ifc, afpacket.Raw, unix.ETH_P_ALL, nil)
+		return err
+	}))
+	t.Cleanup(func() { c.Close() })
+	go func() {
+		for buf := make([]byte, 1<<16); ; {
+			n, _, err := c.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			if n >= 14 {
+				f(buf[:n])
+			}
+		}
+	}()
+}
+
+func clusterMAC(t *testing.T, n *lab.Node) cluster.MAC {
+	t.Helper()
+	mac, err := cluster.ParseMAC(status(t, n).Interfaces[0].MAC)
+	must(t, err)
+	return mac
+}
+
+// A bridge that snoops, with queriers of both families: the nodes' joins and
+// router advertisements bring them the cluster's frames, and nobody else.
+func TestModesSnoopingBridge(t *testing.T) {
+	l, _ := newLab(t, lab.Options{Nodes: 3, Clients: 10, L2: cluster.IGMP, Snooping: true})
+	other := newBystander(t, l, clusterMAC(t, l.Nodes[0]))
+	// Until its querier is trusted, a bridge floods.
+	flooded := false
+	await(t, "a round of requests that the bystander sees nothing of", func() bool {
+		before := other.frames.Load()
+		checkDatagrams(t, l, 10)
+		flooded = flooded || other.frames.Load() > before
+		return other.frames.Load() == before
+	})
+	if !flooded {
+		t.Error("the bystander never saw a frame: it sees nothing, whatever the bridge does")
+	}
+	gauges := gaugeNodes(t, l)
+	other.frames.Store(0)
+	probe(t, l, lab.TCP, lab.UDP, lab.Ping)
+	checkDatagrams(t, l, fragmented)
+	checkOneHandler(t, gauges, l.ClientAddresses(), tcp, udp, icmp)
+	if n := other.frames.Load(); n > 0 {
+		t.Errorf("a port that no node is on got %d frames to the cluster", n)
+	}
+}
+
+// In unicast mode frames reach all nodes because no bridge ever learns where
+// the shared MAC is, whether it snoops or not.
+func TestModesBridgeNeverLearnsSharedMAC(t *testing.T) {
+	for _, mode := range []cluster.Mode{cluster.Backend, cluster.Gateway} {
+		t.Run(mode.String(), func(t *testing.T) {
+			l, _ := newLab(t, lab.Options{Mode: mode, Nodes: 3, Clients: 10, Snooping: true})
+			gauges := gaugeNodes(t, l)
+			probe(t, l, lab.TCP, lab.UDP, lab.Ping)
+			checkDatagrams(t, l, fragmented)
+			checkOneHandler(t, gauges, l.ClientAddresses(), tcp, udp, icmp)
+			learned := map[string]bool{}
+			entries, err := l.Switch.Netlink().NeighList(0, unix.AF_BRIDGE)
+			must(t, err)
+			for _, e := range entries {
+				learned[e.HardwareAddr.String()] = true
+			}
+			for _, n := range l.Nodes {
+				for _, ifc := range status(t, n).Interfaces {
+					if learned[ifc.MAC] {
+						t.Errorf("a bridge learned the cluster MAC %s", ifc.MAC)
+					}
+					own := ownMAC(t, n, ifc.Name)
+					if !learned[own] {
+						t.Errorf("no bridge learned %s, the MAC of %s: the list shows nothing", own, n.Name)
+					}
+				}
+			}
+		})
+	}
+}
+
+func ownMAC(t *testing.T, n *lab.Node, link string) string {
+	t.Helper()
+	found, err := n.NS.Netlink().LinkByName(link)
+	must(t, err)
+	return found.Attrs().HardwareAddr.String()
+}
