@@ -4,6 +4,7 @@
 #define SHOAL_MOVING_H
 
 #include <linux/tcp.h>
+#include <bpf/bpf_core_read.h>
 #include "tuple.h"
 
 /* include/net/tcp_states.h */
@@ -14,6 +15,9 @@
 struct tcp_request_sock {
 	__u32 snt_isn;
 } __attribute__((preserve_access_index));
+
+/* Since 6.2. bpf_skc_to_tcp_request_sock() does not know the requests of MPTCP listeners. */
+extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym;
 
 /* A SYN that was answered with a cookie left no request: its last ACK finds the listener and brings the cookie. */
 static __always_inline bool cookie_fits(struct bpf_sock *listener, const struct flow *f, struct tcphdr *tcp)
@@ -56,8 +60,8 @@ static __always_inline bool socket_has(frame *ctx, const struct flow *f, struct 
 	if (sk->state == TCP_LISTEN) {
 		mine = !f->quoted && cookie_fits(sk, f, tcp);
 	} else if (sk->state == TCP_NEW_SYN_RECV && !f->quoted && tcp->ack) {
-		request = bpf_skc_to_tcp_request_sock(sk);
-		mine = request && bpf_ntohl(tcp->ack_seq) == request->snt_isn + 1;
+		request = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct tcp_request_sock));
+		mine = bpf_ntohl(tcp->ack_seq) == request->snt_isn + 1;
 	}
 	bpf_sk_release(sk);
 	return mine;

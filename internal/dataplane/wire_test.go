@@ -1,0 +1,145 @@
+//go:build privileged
+
+package dataplane
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/gopacket/gopacket"
+	"github.com/gopacket/gopacket/layers"
+	"github.com/mdlayher/packet"
+	"github.com/shoal-net/shoal/internal/cluster"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// wire is a cable in the test's namespace: the host's end is an interface that
+// holds the cluster addresses, the other end is sent to and read from frame by
+// frame.
+type wire struct {
+	t    testing.TB
+	conn *packet.Conn
+	host netlink.Link
+	mac  cluster.MAC // of the host's end
+}
+
+func newWire(t testing.TB, mtu int) *wire {
+	t.Helper()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU = "host", mtu
+	w := &wire{t: t}
+	must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "cable", PeerMTU: uint32(mtu)}))
+	var err error
+	w.host, err = netlink.LinkByName("host")
+	must(t, err)
+	w.mac = cluster.MAC(w.host.Attrs().HardwareAddr)
+	cable, err := net.InterfaceByName("cable")
+	must(t, err)
+	far, err := netlink.LinkByName("cable")
+	must(t, err)
+	must(t, netlink.LinkSetUp(w.host))
+	must(t, netlink.LinkSetUp(far))
+	for _, f := range families {
+		w.route(f)
+	}
+	w.conn, err = packet.Listen(cable, packet.Raw, unix.ETH_P_ALL, nil)
+	must(t, err)
+	t.Cleanup(func() { w.conn.Close() })
+	return w
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// route gives the host's end the cluster address, and a way to the client.
+func (w *wire) route(f family) {
+	w.t.Helper()
+	index, bits := w.host.Attrs().Index, f.vip.BitLen()
+	one := func(a netip.Addr) *net.IPNet { return &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(bits, bits)} }
+	must(w.t, netlink.AddrAdd(w.host, &netlink.Addr{IPNet: one(f.vip), Flags: unix.IFA_F_NODAD}))
+	must(w.t, netlink.RouteAdd(&netlink.Route{LinkIndex: index, Dst: one(f.client), Scope: netlink.SCOPE_LINK}))
+	must(w.t, netlink.NeighAdd(&netlink.Neigh{LinkIndex: index, IP: f.client.AsSlice(), HardwareAddr: clientMAC[:], State: netlink.NUD_PERMANENT}))
+}
+
+func (w *wire) send(frame []byte) {
+	w.t.Helper()
+	_, err := w.conn.WriteTo(frame, &packet.Addr{HardwareAddr: frame[:6]})
+	must(w.t, err)
+}
+
+// await reads until a TCP segment to the given port fits.
+func (w *wire) await(port uint16, fits func(s *layers.TCP) bool) *layers.TCP {
+	w.t.Helper()
+	must(w.t, w.conn.SetReadDeadline(time.Now().Add(5*time.Second)))
+	buf := make([]byte, 10000)
+	for {
+		n, _, err := w.conn.ReadFrom(buf)
+		if err != nil {
+			w.t.Fatalf("wait for a segment to port %d: %v", port, err)
+		}
+		p := gopacket.NewPacket(buf[:n], layers.LayerTypeEthernet, gopacket.Default)
+		if s, ok := p.Layer(layers.LayerTypeTCP).(*layers.TCP); ok && uint16(s.DstPort) == port && fits(s) {
+			return s
+		}
+	}
+}
+
+// sysctl sets a value of the calling thread's network namespace.
+func sysctl(t testing.TB, name, value string) {
+	t.Helper()
+	must(t, os.WriteFile("/proc/sys/net/"+name, []byte(value), 0o644))
+}
+
+// client is one TCP client at the far end of the wire, done by hand.
+type client struct {
+	*wire
+	f          family
+	port       uint16
+	seq, acked uint32
+}
+
+const service = 80
+
+func (c *client) frame(flags byte, seq, acked uint32) []byte {
+	return eth(c.mac, ip(c.f.client, c.f.vip, tcpWith(c.port, service, flags, seq, acked)))
+}
+
+// knock sends a SYN and waits for what answers it.
+func (c *client) knock() {
+	c.t.Helper()
+	c.seq = 1000
+	c.send(c.frame(syn, c.seq, 0))
+	c.acked = c.await(c.port, func(s *layers.TCP) bool { return s.SYN && s.ACK }).Seq + 1
+	c.seq++
+}
+
+// connect completes the handshake and returns the host's end of the connection.
+func (c *client) connect(l net.Listener) net.Conn {
+	c.t.Helper()
+	c.knock()
+	c.send(c.frame(ack, c.seq, c.acked))
+	must(c.t, l.(*net.TCPListener).SetDeadline(time.Now().Add(5*time.Second)))
+	conn, err := l.Accept()
+	must(c.t, err)
+	c.t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// part ends the connection, the host first: its end goes to TIME_WAIT.
+func (c *client) part(conn net.Conn) {
+	c.t.Helper()
+	must(c.t, conn.Close())
+	c.await(c.port, func(s *layers.TCP) bool { return s.FIN })
+	c.acked++
+	c.send(c.frame(fin|ack, c.seq, c.acked))
+	c.seq++
+	c.await(c.port, func(s *layers.TCP) bool { return s.ACK && s.Ack == c.seq })
+}
