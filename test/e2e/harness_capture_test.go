@@ -75,8 +75,8 @@ func capturePrerouting(t *testing.T, ns *lab.Namespace) *prerouting {
 
 func (p *prerouting) configure(attr int, value []byte) error {
 	req := nl.NewNetlinkRequest(logConfig, unix.NLM_F_ACK)
-	req.AddRawData([]byte{unix.AF_UNSPEC, 0, 0, logGroup})
-	req.AddData(nl.NewRtAttr(attr, value))
+	header := []byte{unix.AF_UNSPEC, 0, 0, logGroup} // struct nfgenmsg
+	req.AddRawData(append(header, nl.NewRtAttr(attr, value).Serialize()...))
 	if err := unix.Sendto(p.fd, req.Serialize(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/shoal-net/shoal/internal/share"
 	"github.com/shoal-net/shoal/match"
 	"golang.org/x/net/bpf"
-	"golang.org/x/net/icmp"
+	xicmp "golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/sys/unix"
 )
@@ -132,13 +132,7 @@ func (s *site) owner(client netip.Addr) int {
 }
 
 // target is what a client of the same family asks.
-func (s *site) target(client netip.Addr) netip.Addr { return sameFamily(s.Targets(), client) }
-
-// sameFamily returns the first address of the family of another one.
-func sameFamily(addrs []netip.Addr, as netip.Addr) netip.Addr {
-	i := slices.IndexFunc(addrs, func(a netip.Addr) bool { return a.Is4() == as.Is4() })
-	return addrs[i]
-}
+func (s *site) target(client netip.Addr) netip.Addr { return sameFamily(s.Targets(), client)[0] }
 
 // nextPort returns a port that no earlier traffic of this lab had.
 func (s *site) nextPort() uint16 {
@@ -229,7 +223,7 @@ func barrier(t *testing.T, ns *lab.Namespace, hosts []netip.Addr) {
 }
 
 func echoes(c net.PacketConn, hosts []netip.Addr, seq int) error {
-	m := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{ID: barrierID, Seq: seq}}
+	m := xicmp.Message{Type: ipv4.ICMPTypeEcho, Body: &xicmp.Echo{ID: barrierID, Seq: seq}}
 	b, err := m.Marshal(nil)
 	if err != nil {
 		return err
@@ -245,11 +239,11 @@ func echoes(c net.PacketConn, hosts []netip.Addr, seq int) error {
 		if err != nil {
 			return fmt.Errorf("no echo from %v: %w", waiting, err)
 		}
-		m, err := icmp.ParseMessage(1, buf[:n])
+		m, err := xicmp.ParseMessage(1, buf[:n])
 		if err != nil || m.Type != ipv4.ICMPTypeEchoReply {
 			continue
 		}
-		if e := m.Body.(*icmp.Echo); e.ID != barrierID || e.Seq != seq {
+		if e := m.Body.(*xicmp.Echo); e.ID != barrierID || e.Seq != seq {
 			continue
 		}
 		host, _ := netip.AddrFromSlice(from.(*net.IPAddr).IP)
