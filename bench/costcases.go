@@ -7,32 +7,12 @@ import (
 	"net/netip"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/link"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/internal/dataplane"
 	"github.com/vishvananda/netlink"
 )
-
-const (
-	xdpDrop = 1
-	xdpPass = 2
-	tcxDrop = 2
-)
-
-// returning loads a program that does nothing but return a value.
-func returning(t ebpf.ProgramType, value int32) (*ebpf.Program, error) {
-	prog, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type:         t,
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, value), asm.Return()},
-		License:      "Dual BSD/GPL",
-	})
-	if err != nil {
-		return nil, fmt.Errorf("load a bare program: %w", err)
-	}
-	return prog, nil
-}
 
 // client is one client of each family whose buckets are in one state.
 type client struct{ v4, v6 netip.Addr }
@@ -47,6 +27,7 @@ func (c client) pick(v6 bool) netip.Addr {
 var (
 	foreignClient   = client{netip.MustParseAddr("198.18.0.1"), netip.MustParseAddr("2001:db8:1::1")}
 	ownedClient     = client{netip.MustParseAddr("198.18.0.2"), netip.MustParseAddr("2001:db8:1::2")}
+	udpClient       = client{netip.MustParseAddr("198.18.0.5"), netip.MustParseAddr("2001:db8:1::5")}
 	drainingClient  = client{netip.MustParseAddr("198.18.0.3"), netip.MustParseAddr("2001:db8:1::3")}
 	acquiringClient = client{netip.MustParseAddr("198.18.0.4"), netip.MustParseAddr("2001:db8:1::4")}
 )
@@ -92,11 +73,17 @@ func (b *costBuilder) connect() error {
 	if err := nft("table inet track { chain in { type filter hook prerouting priority 0; ct state new accept; }; }"); err != nil {
 		return err
 	}
+	// The kernel makes the route of an IPv6 address some time after it took the address.
+	if err := command("ip route add local 2001:db8::/32 dev lo"); err != nil {
+		return err
+	}
 	for _, v6 := range []bool{false, true} {
 		server := client{clusterIPv4, clusterIPv6}.pick(v6)
 		if err := addAddress("lo", netip.PrefixFrom(server, server.BitLen()), netlink.SCOPE_HOST); err != nil {
 			return err
 		}
+		udp := udpClient.pick(v6)
+		b.flows[udp] = packet{netip.AddrPortFrom(udp, 40000), netip.AddrPortFrom(server, 53), layers.IPProtocolUDP}
 		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(server, 80)))
 		if err != nil {
 			return fmt.Errorf("listen on %s: %w", server, err)
@@ -170,21 +157,15 @@ func (b *costBuilder) build(bpffs string) error {
 	return b.tcxCases(tcx, tcFloor)
 }
 
-// bareXDP loads a program that only returns, and attaches it. Programs that are
-// attached have their place in the kernel's table of direct calls already. One
-// that is not gets it for each test run, and that wait would count as the run's.
+// bareXDP loads a program that only returns, and attaches it.
 func (b *costBuilder) bareXDP(ifc string, value int32) (*ebpf.Program, error) {
 	prog, err := returning(ebpf.XDP, value)
 	if err != nil {
 		return nil, err
 	}
-	index, _, err := linkInfo(ifc)
+	l, err := attachXDP(prog, ifc, link.XDPGenericMode)
 	if err != nil {
 		return nil, err
-	}
-	l, err := link.AttachXDP(link.XDPOptions{Program: prog, Interface: index, Flags: link.XDPGenericMode})
-	if err != nil {
-		return nil, fmt.Errorf("attach a bare program to %s: %w", ifc, err)
 	}
 	b.closers = append(b.closers, l.Close)
 	return prog, nil
@@ -228,6 +209,9 @@ func (b *costBuilder) xdpCases(side, original *plane, floor int) error {
 			return b.add(costCase{what + ", " + family.name, prog, frame, p, counter, floor, beside, target}), err
 		}
 		if foreign[i], err = path(side, sideProg, "foreign", foreignClient, "drop_foreign", floor, family.foreignMost); err != nil {
+			return err
+		}
+		if _, err = path(side, sideProg, "foreign UDP", udpClient, "drop_foreign", floor, family.foreignMost); err != nil {
 			return err
 		}
 		if owned[i], err = path(side, sideProg, "owned, lease checked", ownedClient, "handle_owned", floor, family.ownedMost); err != nil {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/cilium/ebpf/link"
 	"github.com/vishvananda/netlink"
 )
 
@@ -71,15 +72,14 @@ type dropBench struct {
 
 func newDropBench(bpffs string) (*dropBench, error) {
 	source, err := newHost()
+	if err == nil {
+		err = source.do(quiet)
+	}
 	if err != nil {
 		return nil, err
 	}
 	b := &dropBench{source: source, cases: dropCases(bpffs)}
-	var errs [3]error
-	b.foreign, errs[0] = newGenerator(xdpTX, 1)
-	b.owned, errs[1] = newGenerator(xdpTX, 0)
-	b.idle, errs[2] = newGenerator(xdpDrop, 1)
-	if err := errors.Join(errs[:]...); err != nil {
+	if err := b.makeGenerators(); err != nil {
 		return nil, err
 	}
 	for i := range b.cases {
@@ -90,12 +90,42 @@ func newDropBench(bpffs string) (*dropBench, error) {
 	return b, nil
 }
 
+// makeGenerators loads them, and attaches them to interfaces without traffic.
+func (b *dropBench) makeGenerators() error {
+	if err := errors.Join(wire(b.source, "dummy0", b.source, "dummy1"), wire(b.source, "dummy2", b.source, "dummy3")); err != nil {
+		return err
+	}
+	for i, g := range []struct {
+		to     **generator
+		action int32
+		owner  int
+	}{{&b.foreign, xdpTX, 1}, {&b.owned, xdpTX, 0}, {&b.idle, xdpDrop, 1}} {
+		made, err := newGenerator(g.action, g.owner)
+		if err != nil {
+			return err
+		}
+		*g.to = made
+		err = b.source.do(func() error {
+			l, err := attachXDP(made.prog, fmt.Sprintf("dummy%d", i), link.XDPGenericMode)
+			keep = append(keep, l)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // prepare makes a case's node: it holds the cluster address, takes packets in
 // frames to a group address, and runs what the case is about.
 func (b *dropBench) prepare(i int) error {
 	c := &b.cases[i]
 	var err error
 	if c.node, err = newHost(); err != nil {
+		return err
+	}
+	if err := c.node.do(quiet); err != nil {
 		return err
 	}
 	out := fmt.Sprintf("veth%d", i)

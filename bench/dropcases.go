@@ -83,13 +83,9 @@ func dropAll() error {
 	if err != nil {
 		return err
 	}
-	index, _, err := linkInfo(nodeLink)
+	l, err := attachXDP(prog, nodeLink, link.XDPDriverMode)
 	if err != nil {
 		return err
-	}
-	l, err := link.AttachXDP(link.XDPOptions{Program: prog, Interface: index, Flags: link.XDPDriverMode})
-	if err != nil {
-		return fmt.Errorf("attach XDP_DROP to %s: %w", nodeLink, err)
 	}
 	keep = append(keep, l)
 	return nil

@@ -14,7 +14,6 @@ import (
 )
 
 const (
-	xdpTX = 3
 	// liveFrames is BPF_F_TEST_XDP_ON_LIVE_FRAMES of linux/bpf.h.
 	liveFrames = 1 << 1
 

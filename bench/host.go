@@ -123,6 +123,9 @@ func sysctl(name, value string) error {
 	return nil
 }
 
+// quiet keeps interfaces that are made later from sending frames of their own.
+func quiet() error { return sysctl("net.ipv6.conf.default.disable_ipv6", "1") }
+
 // command runs a program in the calling thread's namespace.
 func command(line string) error {
 	words := strings.Fields(line)

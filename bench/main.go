@@ -17,6 +17,14 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
+	res, err := measureCost(bpffs, 1, 1000)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	for _, r := range res {
+		fmt.Printf("%-45s %6.1f  %6.1f (%s) min %.1f | %6.1f  target %v\n", r.name, r.total.median(), r.aboveFloor.median(), r.aboveFloor.spread(), r.aboveFloor.quantile(0), r.aboveBeside.median(), r.target)
+	}
 	drops, err := measureDrops(bpffs, 11, 300000)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
