@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"net"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -95,13 +97,36 @@ func TestModesSnoopingBridge(t *testing.T) {
 	if !flooded {
 		t.Error("the bystander never saw a frame: it sees nothing, whatever the bridge does")
 	}
+	checkJoined(t, l)
 	gauges := gaugeNodes(t, l)
 	other.frames.Store(0)
 	probe(t, l, lab.TCP, lab.UDP, lab.Ping)
 	checkDatagrams(t, l, fragmented)
-	checkOneHandler(t, gauges, l.ClientAddresses(), tcp, udp, icmp)
+	checkOneHandler(t, gauges, l.ClientAddresses(), viaTCP, viaUDP, viaICMP)
 	if n := other.frames.Load(); n > 0 {
 		t.Errorf("a port that no node is on got %d frames to the cluster", n)
+	}
+}
+
+// checkJoined looks for the nodes' ports in the bridge's database of groups and
+// routers.
+func checkJoined(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	mac := clusterMAC(t, l.Nodes[0])
+	entries := strings.Split(in(t, l.Switch, "bridge", "-details", "mdb", "show"), "\n")
+	for _, n := range l.Nodes {
+		port := n.Name + "-c"
+		for _, words := range [][2]string{
+			{"port " + port, "grp " + cluster.GroupIPv4(mac).String()},
+			{"port " + port, "grp " + cluster.GroupIPv6(mac).String()},
+			{"router ports on br-client:", port},
+		} {
+			if !slices.ContainsFunc(entries, func(e string) bool {
+				return strings.Contains(e+" ", words[0]+" ") && strings.Contains(e+" ", " "+words[1]+" ")
+			}) {
+				t.Errorf("the bridge has no %q:\n%s", words, strings.Join(entries, "\n"))
+			}
+		}
 	}
 }
 
@@ -114,7 +139,7 @@ func TestModesBridgeNeverLearnsSharedMAC(t *testing.T) {
 			gauges := gaugeNodes(t, l)
 			probe(t, l, lab.TCP, lab.UDP, lab.Ping)
 			checkDatagrams(t, l, fragmented)
-			checkOneHandler(t, gauges, l.ClientAddresses(), tcp, udp, icmp)
+			checkOneHandler(t, gauges, l.ClientAddresses(), viaTCP, viaUDP, viaICMP)
 			learned := map[string]bool{}
 			entries, err := l.Switch.Netlink().NeighList(0, unix.AF_BRIDGE)
 			must(t, err)

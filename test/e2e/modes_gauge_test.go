@@ -24,9 +24,9 @@ const (
 
 // Protocol numbers as gauges name them.
 const (
-	tcp  = "tcp"
-	udp  = "udp"
-	icmp = "icmp"
+	viaTCP  = "tcp"
+	viaUDP  = "udp"
+	viaICMP = "icmp"
 )
 
 // A handled names the packets of a client, by protocol.
@@ -43,19 +43,10 @@ type gauge struct {
 	ns   *lab.Namespace
 }
 
-// newGauge counts packets from clients to the targets that come in by eth1,
-// and answers from the targets to clients that come in by eth2.
-func newGauge(t *testing.T, name string, ns *lab.Namespace, priority int, targets ...netip.Addr) *gauge {
+// newGauge counts what the rules say: statements of nftables that update the
+// sets @v4 or @v6.
+func newGauge(t *testing.T, name string, ns *lab.Namespace, priority int, rules ...string) *gauge {
 	t.Helper()
-	var rules strings.Builder
-	for _, target := range targets {
-		family, set := "ip", "v4"
-		if target.Is6() {
-			family, set = "ip6", "v6"
-		}
-		fmt.Fprintf(&rules, "iifname eth1 %s daddr %s update @%s { %s saddr . meta l4proto counter }\n", family, target, set, family)
-		fmt.Fprintf(&rules, "iifname eth2 %s saddr %s update @%s { %s daddr . meta l4proto counter }\n", family, target, set, family)
-	}
 	g := &gauge{t, name, ns}
 	g.nft(fmt.Sprintf(`table inet gauge {
 		set v4 { type ipv4_addr . inet_proto; flags dynamic; size 65535; }
@@ -65,8 +56,24 @@ func newGauge(t *testing.T, name string, ns *lab.Namespace, priority int, target
 			icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } return
 			%s
 		}
-	}`, priority, &rules))
+	}`, priority, strings.Join(rules, "\n")))
 	return g
+}
+
+// byClient counts, by client, packets to the targets that come in by eth1, and
+// packets from the targets that come in by eth2.
+func byClient(targets ...netip.Addr) []string {
+	var rules []string
+	for _, target := range targets {
+		family, set := "ip", "v4"
+		if target.Is6() {
+			family, set = "ip6", "v6"
+		}
+		rules = append(rules,
+			fmt.Sprintf("iifname eth1 %s daddr %s update @%s { %s saddr . meta l4proto counter }", family, target, set, family),
+			fmt.Sprintf("iifname eth2 %s saddr %s update @%s { %s daddr . meta l4proto counter }", family, target, set, family))
+	}
+	return rules
 }
 
 func (g *gauge) nft(script string) string {
@@ -112,7 +119,7 @@ func (g *gauge) read() map[handled]int {
 		for _, e := range object.Set.Elem {
 			client, protocol := netip.MustParseAddr(e.Elem.Val.Concat[0]), e.Elem.Val.Concat[1]
 			if protocol == "ipv6-icmp" || protocol == "icmpv6" {
-				protocol = icmp
+				protocol = viaICMP
 			}
 			counts[handled{client, protocol}] = e.Elem.Counter.Packets
 		}
@@ -165,7 +172,7 @@ func gaugeNodes(t *testing.T, l *lab.Lab) []*gauge {
 	t.Helper()
 	var gauges []*gauge
 	for _, n := range l.Nodes {
-		gauges = append(gauges, newGauge(t, n.Name, n.NS, beforeDefrag, l.Targets()...))
+		gauges = append(gauges, newGauge(t, n.Name, n.NS, beforeDefrag, byClient(l.Targets()...)...))
 	}
 	return gauges
 }

@@ -83,6 +83,6 @@ func checkMode(t *testing.T, o lab.Options, attached cluster.Attach) *lab.Lab {
 	probe(t, l, lab.TCP, lab.UDP, lab.Ping)
 	checkDatagrams(t, l, fragmented)
 	checkBulk(t, l)
-	checkOneHandler(t, gauges, l.ClientAddresses(), tcp, udp, icmp)
+	checkOneHandler(t, gauges, l.ClientAddresses(), viaTCP, viaUDP, viaICMP)
 	return l
 }
