@@ -2,11 +2,8 @@ package main
 
 import (
 	"fmt"
-	"runtime"
-	"time"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 )
 
 // costCase is one path through a program.
@@ -43,7 +40,7 @@ func measureCost(bpffs string, rounds, repeats int) ([]costResult, error) {
 			return err
 		}
 		defer closeAll()
-		unpin, err := pinThread()
+		_, unpin, err := pinThread()
 		if err != nil {
 			return err
 		}
@@ -89,38 +86,4 @@ func (c costCase) count() (uint64, error) {
 	}
 	counters, err := c.plane.counters()
 	return counters[c.counter], err
-}
-
-// threadTime returns the CPU time of the calling thread: other work on the
-// machine does not count, but for what it does to the caches.
-func threadTime() time.Duration {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts); err != nil {
-		panic(fmt.Sprintf("clock_gettime: %v", err)) // cannot fail with a valid clock and pointer
-	}
-	return time.Duration(ts.Nano())
-}
-
-// pinThread keeps the calling goroutine on the last CPU that it may use, which
-// takes fewer interrupts than the first.
-func pinThread() (undo func(), err error) {
-	var allowed, one unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &allowed); err != nil {
-		return nil, fmt.Errorf("read the CPU affinity: %w", err)
-	}
-	last := 0
-	for cpu := range 1024 {
-		if allowed.IsSet(cpu) {
-			last = cpu
-		}
-	}
-	one.Set(last)
-	runtime.LockOSThread()
-	if err := unix.SchedSetaffinity(0, &one); err != nil {
-		return nil, fmt.Errorf("bind to CPU %d: %w", last, err)
-	}
-	return func() {
-		_ = unix.SchedSetaffinity(0, &allowed) // a thread may always run where it might before
-		runtime.UnlockOSThread()
-	}, nil
 }

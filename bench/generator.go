@@ -126,15 +126,18 @@ type xdpContext struct {
 }
 
 // send makes that many frames on the calling thread, sends them out of an
-// interface of its namespace, and returns how long that took. What the other
-// end of a veth does with them is done by the time it returns, on this CPU.
-func (g *generator) send(ifindex, frames int) (time.Duration, error) {
+// interface of its namespace, and returns the CPU time that it took. What the
+// other end of a veth does with them is done by then, on this CPU.
+func (g *generator) send(clock packetClock, ifindex, frames int) (time.Duration, error) {
 	context := xdpContext{DataEnd: uint32(len(g.frame)), Ingress: uint32(ifindex)}
-	start := time.Now()
-	_, err := g.prog.Run(&ebpf.RunOptions{Data: g.frame, Context: context, Repeat: uint32(frames), Flags: liveFrames})
-	took := time.Since(start)
+	start, err := clock.now()
+	if err != nil {
+		return 0, err
+	}
+	_, err = g.prog.Run(&ebpf.RunOptions{Data: g.frame, Context: context, Repeat: uint32(frames), Flags: liveFrames})
 	if err != nil {
 		return 0, fmt.Errorf("send live frames: %w", err)
 	}
-	return took, nil
+	end, err := clock.now()
+	return end - start, err
 }

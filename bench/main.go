@@ -17,7 +17,7 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	res, err := measureCost(bpffs, 1, 1000)
+	res, err := measureCost(bpffs, 21, 500000)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -25,7 +25,7 @@ func main() {
 	for _, r := range res {
 		fmt.Printf("%-45s %6.1f  %6.1f (%s) min %.1f | %6.1f  target %v\n", r.name, r.total.median(), r.aboveFloor.median(), r.aboveFloor.spread(), r.aboveFloor.quantile(0), r.aboveBeside.median(), r.target)
 	}
-	drops, err := measureDrops(bpffs, 11, 300000)
+	drops, err := measureDrops(bpffs, 21, 200000)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
