@@ -35,16 +35,20 @@ static __always_inline void *frame_end(const frame *ctx)
 	return (void *)(long)ctx->data_end;
 }
 
+/* In bytes, with what is not in the first piece. */
+static __always_inline __u32 frame_length(frame *ctx)
+{
+#ifdef SHOAL_XDP
+	return bpf_xdp_get_buff_len(ctx);
+#else
+	return ctx->len;
+#endif
+}
+
 /* Whether a packet of that many bytes fits in behind the Ethernet header. */
 static __always_inline bool holds(frame *ctx, __u32 length)
 {
-	if (frame_data(ctx) + ETH_HLEN + length <= frame_end(ctx))
-		return true;
-#ifdef SHOAL_XDP
-	return ETH_HLEN + length <= bpf_xdp_get_buff_len(ctx);
-#else
-	return ETH_HLEN + length <= ctx->len;
-#endif
+	return frame_data(ctx) + ETH_HLEN + length <= frame_end(ctx) || ETH_HLEN + length <= frame_length(ctx);
 }
 
 /* A packet merged from many can be longer than its length field can say (BIG TCP). */

@@ -102,8 +102,6 @@ static __always_inline bool is_neighbour(const struct flow *f)
 
 static __noinline bool fill_heartbeat(frame *ctx, struct heartbeat *hb, __u32 length, __u32 node)
 {
-	if (length < ETH_HLEN || length > HEARTBEAT_MAX)
-		return false;
 	hb->received = bpf_ktime_get_boot_ns();
 	hb->ifindex = ctx->ingress_ifindex;
 	hb->length = length;
@@ -114,14 +112,12 @@ static __noinline bool fill_heartbeat(frame *ctx, struct heartbeat *hb, __u32 le
 /* Hands a heartbeat to its receiver. Its header fields have been checked. */
 static __noinline int take_heartbeat(frame *ctx, __u32 node)
 {
-	struct heartbeat *hb = bpf_ringbuf_reserve(&heartbeats, sizeof(*hb), 0);
-	__u32 length;
+	__u32 length = frame_length(ctx);
+	struct heartbeat *hb;
 
-#ifdef SHOAL_XDP
-	length = bpf_xdp_get_buff_len(ctx);
-#else
-	length = ctx->len;
-#endif
+	if (length < ETH_HLEN || length > HEARTBEAT_MAX)
+		return DROP_HEARTBEAT;
+	hb = bpf_ringbuf_reserve(&heartbeats, sizeof(*hb), 0);
 	if (!hb)
 		return DROP_HEARTBEAT_FULL;
 	if (!fill_heartbeat(ctx, hb, length, node)) {

@@ -159,7 +159,6 @@ func (c *client) bucket(r *rig) int {
 }
 
 func checkSockets(t *testing.T, r *rig, w *wire, f family, l net.Listener) {
-	t.Helper()
 	check := func(c *client, state string, rows ...moving) {
 		t.Helper()
 		for _, m := range rows {

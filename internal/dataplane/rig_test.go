@@ -45,6 +45,7 @@ type setup struct {
 	action     cluster.Action
 	buckets    int // 0: cluster.DefaultBuckets
 	heartbeats bool
+	mac        cluster.MAC // zero: toCluster
 }
 
 func (s setup) String() string {
@@ -58,8 +59,11 @@ func (s setup) cluster() (*cluster.Cluster, Interface) {
 	if s.buckets == 0 {
 		s.buckets = cluster.DefaultBuckets
 	}
+	if s.mac == (cluster.MAC{}) {
+		s.mac = toCluster
+	}
 	ifc := Interface{
-		Interface: cluster.Interface{Name: "a", Side: s.side, Addresses: []netip.Addr{vip4, vip6}, MAC: toCluster},
+		Interface: cluster.Interface{Name: "a", Side: s.side, Addresses: []netip.Addr{vip4, vip6}, MAC: s.mac},
 		OwnMAC:    ownMAC,
 	}
 	c := &cluster.Cluster{

@@ -12,7 +12,6 @@ import (
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
 	"github.com/mdlayher/packet"
-	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
@@ -24,28 +23,28 @@ type wire struct {
 	t    testing.TB
 	conn *packet.Conn
 	host netlink.Link
-	mac  cluster.MAC // of the host's end
 }
 
 func newWire(t testing.TB, mtu int) *wire {
 	t.Helper()
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU = "host", mtu
+	attrs.Name, attrs.MTU, attrs.HardwareAddr = "host", mtu, ownMAC[:]
 	w := &wire{t: t}
 	must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "cable", PeerMTU: uint32(mtu)}))
 	var err error
 	w.host, err = netlink.LinkByName("host")
 	must(t, err)
-	w.mac = cluster.MAC(w.host.Attrs().HardwareAddr)
 	cable, err := net.InterfaceByName("cable")
 	must(t, err)
 	far, err := netlink.LinkByName("cable")
 	must(t, err)
+	sysctl(t, "ipv6/conf/cable/disable_ipv6", "1") // nothing comes but what the test sends
 	must(t, netlink.LinkSetUp(w.host))
 	must(t, netlink.LinkSetUp(far))
 	for _, f := range families {
 		w.route(f)
 	}
+	w.awaitLocal(vip6)
 	w.conn, err = packet.Listen(cable, packet.Raw, unix.ETH_P_ALL, nil)
 	must(t, err)
 	t.Cleanup(func() { w.conn.Close() })
@@ -69,27 +68,51 @@ func (w *wire) route(f family) {
 	must(w.t, netlink.NeighAdd(&netlink.Neigh{LinkIndex: index, IP: f.client.AsSlice(), HardwareAddr: clientMAC[:], State: netlink.NUD_PERMANENT}))
 }
 
+// awaitLocal waits until the host takes packets to an address: the kernel gets
+// an IPv6 one ready in the background.
+func (w *wire) awaitLocal(a netip.Addr) {
+	w.t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		routes, err := netlink.RouteGet(a.AsSlice())
+		if err == nil && len(routes) == 1 && routes[0].Type == unix.RTN_LOCAL {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("%s is not there: %v, %v", a, routes, err)
+		}
+	}
+}
+
 func (w *wire) send(frame []byte) {
 	w.t.Helper()
 	_, err := w.conn.WriteTo(frame, &packet.Addr{HardwareAddr: frame[:6]})
 	must(w.t, err)
 }
 
-// await reads until a TCP segment to the given port fits.
-func (w *wire) await(port uint16, fits func(s *layers.TCP) bool) *layers.TCP {
+// frame reads until a frame from the host fits.
+func (w *wire) frame(what string, fits func(p gopacket.Packet) bool) gopacket.Packet {
 	w.t.Helper()
 	must(w.t, w.conn.SetReadDeadline(time.Now().Add(5*time.Second)))
 	buf := make([]byte, 10000)
 	for {
 		n, _, err := w.conn.ReadFrom(buf)
 		if err != nil {
-			w.t.Fatalf("wait for a segment to port %d: %v", port, err)
+			w.t.Fatalf("wait for %s: %v", what, err)
 		}
-		p := gopacket.NewPacket(buf[:n], layers.LayerTypeEthernet, gopacket.Default)
-		if s, ok := p.Layer(layers.LayerTypeTCP).(*layers.TCP); ok && uint16(s.DstPort) == port && fits(s) {
-			return s
+		if p := gopacket.NewPacket(buf[:n], layers.LayerTypeEthernet, gopacket.Default); fits(p) {
+			return p
 		}
 	}
+}
+
+// await reads until a TCP segment to the given port fits.
+func (w *wire) await(port uint16, fits func(s *layers.TCP) bool) *layers.TCP {
+	w.t.Helper()
+	p := w.frame("a segment", func(p gopacket.Packet) bool {
+		s, ok := p.Layer(layers.LayerTypeTCP).(*layers.TCP)
+		return ok && uint16(s.DstPort) == port && fits(s)
+	})
+	return p.Layer(layers.LayerTypeTCP).(*layers.TCP)
 }
 
 // sysctl sets a value of the calling thread's network namespace.
@@ -109,7 +132,7 @@ type client struct {
 const service = 80
 
 func (c *client) frame(flags byte, seq, acked uint32) []byte {
-	return eth(c.mac, ip(c.f.client, c.f.vip, tcpWith(c.port, service, flags, seq, acked)))
+	return eth(ownMAC, ip(c.f.client, c.f.vip, tcpWith(c.port, service, flags, seq, acked)))
 }
 
 // knock sends a SYN and waits for what answers it.
