@@ -21,7 +21,8 @@ type costCase struct {
 // costResult is what a case costs, in ns for each packet.
 type costResult struct {
 	costCase
-	total, aboveFloor, aboveBeside sample
+	total sample
+	more  sample // than the case beside
 }
 
 // measureCost runs the programs by BPF_PROG_TEST_RUN on one CPU. A repeat finds
@@ -50,7 +51,7 @@ func measureCost(bpffs string, rounds, repeats int) ([]costResult, error) {
 			return err
 		}
 		for i, c := range cases {
-			results = append(results, costResult{c, samples[i], samples[i].minus(samples[c.floor]), samples[i].minus(samples[c.beside])})
+			results = append(results, costResult{c, samples[i], samples[i].minus(samples[c.beside])})
 		}
 		return nil
 	})

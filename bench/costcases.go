@@ -134,6 +134,10 @@ func (b *costBuilder) build(bpffs string) error {
 	if err != nil {
 		return err
 	}
+	other, err := b.flows[foreignClient.v4].frame(cluster.MAC{2, 0, 0, 0, 0, 2})
+	if err != nil {
+		return err
+	}
 	floor := b.add(costCase{name: "bare XDP_DROP", prog: drop, frame: frame})
 	b.add(costCase{name: "empty program, XDP_PASS", prog: pass, frame: frame})
 
@@ -149,7 +153,7 @@ func (b *costBuilder) build(bpffs string) error {
 	if err != nil {
 		return err
 	}
-	if err := b.xdpCases(side, original, floor); err != nil {
+	if err := b.xdpCases(side, original, other, floor); err != nil {
 		return err
 	}
 	tcFloor := b.add(costCase{name: "bare TCX_DROP", prog: tcDrop, frame: frame})
@@ -189,11 +193,12 @@ func openCostPlane(bpffs, name, ifc string, attach cluster.Attach, key cluster.K
 }
 
 // xdpCases adds the paths through the XDP program.
-func (b *costBuilder) xdpCases(side, original *plane, floor int) error {
+func (b *costBuilder) xdpCases(side, original *plane, other []byte, floor int) error {
 	sideProg, err := side.program("ingress-generic")
 	if err != nil {
 		return err
 	}
+	b.add(costCase{"not for the cluster, IPv4", sideProg, other, side, "pass_other", floor, floor, 0})
 	originalProg, err := original.program("ingress-generic")
 	if err != nil {
 		return err
@@ -211,10 +216,10 @@ func (b *costBuilder) xdpCases(side, original *plane, floor int) error {
 		if foreign[i], err = path(side, sideProg, "foreign", foreignClient, "drop_foreign", floor, family.foreignMost); err != nil {
 			return err
 		}
-		if _, err = path(side, sideProg, "foreign UDP", udpClient, "drop_foreign", floor, family.foreignMost); err != nil {
+		if _, err = path(side, sideProg, "foreign, UDP", udpClient, "drop_foreign", floor, family.foreignMost); err != nil {
 			return err
 		}
-		if owned[i], err = path(side, sideProg, "owned, lease checked", ownedClient, "handle_owned", floor, family.ownedMost); err != nil {
+		if owned[i], err = path(side, sideProg, "owned", ownedClient, "handle_owned", floor, family.ownedMost); err != nil {
 			return err
 		}
 		if _, err := path(side, sideProg, "draining, a flow I have", drainingClient, "handle_my_flow", owned[i], 90); err != nil {
@@ -243,7 +248,7 @@ func (b *costBuilder) tcxCases(p *plane, floor int) error {
 	for _, c := range []struct {
 		name string
 		from netip.Addr
-	}{{"TCX: foreign, IPv4", foreignClient.v4}, {"TCX: foreign, IPv6", foreignClient.v6}} {
+	}{{"TCX ingress: foreign, IPv4", foreignClient.v4}, {"TCX ingress: foreign, IPv6", foreignClient.v6}} {
 		frame, err := b.flows[c.from].frame(unicastMAC)
 		if err != nil {
 			return err
@@ -258,9 +263,9 @@ func (b *costBuilder) tcxCases(p *plane, floor int) error {
 		name, counter string
 		from          netip.Addr
 	}{
-		{"egress: from the node's own address, IPv4", "sent_other", netip.MustParseAddr("192.0.2.1")},
-		{"egress: from a cluster address, IPv4", "sent_owned", clusterIPv4},
-		{"egress: from a cluster address, IPv6", "sent_owned", clusterIPv6},
+		{"TCX egress: from the node's own address, IPv4", "sent_other", netip.MustParseAddr("192.0.2.1")},
+		{"TCX egress: from a cluster address, IPv4", "sent_owned", clusterIPv4},
+		{"TCX egress: from a cluster address, IPv6", "sent_owned", clusterIPv6},
 	} {
 		answer := packet{netip.AddrPortFrom(c.from, 80), netip.AddrPortFrom(ownedClient.pick(c.from.Is6()), 40000), layers.IPProtocolTCP}
 		frame, err := answer.frame(cluster.MAC{2, 0, 0, 0, 0, 2})

@@ -21,6 +21,8 @@ type dropCase struct {
 	setup  func() error
 	native bool // XDP in the driver: no packet becomes an skb
 	all    bool // drops owned packets too
+	shoal  bool
+	target float64 // how many times shoal's cost it should be; 0: none
 }
 
 // dropResult is what a packet costs one CPU, in ns.

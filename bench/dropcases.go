@@ -22,14 +22,14 @@ const nodeLink = "eth1"
 func dropCases(bpffs string) []dropCase {
 	return []dropCase{
 		{name: "bare XDP_DROP, native (the floor)", native: true, all: true, setup: dropAll},
-		{name: "shoal, attach: native", native: true, setup: shoal(bpffs, cluster.AttachNative)},
-		{name: "shoal, attach: generic", setup: shoal(bpffs, cluster.AttachGeneric)},
-		{name: "shoal, attach: tcx", setup: shoal(bpffs, cluster.AttachTCX)},
-		{name: "nft jhash, netdev ingress", setup: func() error { return nft(nftIngress) }},
-		{name: "nft jhash, prerouting, raw", setup: func() error { return nft(nftRaw) }},
-		{name: "nft jhash, prerouting, conntrack", setup: func() error { return nft(nftTracked) }},
-		{name: "xt_cluster, iptables-legacy", setup: xtCluster("iptables-legacy")},
-		{name: "xt_cluster, iptables-nft", setup: xtCluster("iptables-nft")},
+		{name: "shoal, attach: native", shoal: true, native: true, setup: shoal(bpffs, cluster.AttachNative)},
+		{name: "shoal, attach: generic", shoal: true, setup: shoal(bpffs, cluster.AttachGeneric)},
+		{name: "shoal, attach: tcx", shoal: true, setup: shoal(bpffs, cluster.AttachTCX)},
+		{name: "nft jhash, netdev ingress", target: 3.5, setup: func() error { return nft(nftIngress) }},
+		{name: "nft jhash, prerouting, priority raw", setup: func() error { return nft(nftRaw) }},
+		{name: "nft jhash, prerouting, with conntrack", setup: func() error { return nft(nftTracked) }},
+		{name: "xt_cluster, iptables-legacy", target: 8, setup: xtCluster("iptables-legacy")},
+		{name: "xt_cluster, iptables (nft)", target: 8, setup: xtCluster("iptables-nft")},
 	}
 }
 

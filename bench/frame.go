@@ -10,7 +10,7 @@ import (
 	"github.com/shoal-net/shoal/internal/cluster"
 )
 
-// endpoint of a flow: port 0 makes a UDP datagram between unused ports.
+// packet is what a frame is made of.
 type packet struct {
 	src, dst netip.AddrPort
 	protocol layers.IPProtocol // TCP: an ACK; UDP: ten bytes

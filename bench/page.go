@@ -1,0 +1,98 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// write puts the tables between the marks in README.md of a directory, and the
+// plots beside it.
+func (r *report) write(dir string) error {
+	machine, err := machine()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(dir, "README.md")
+	page, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("read the page: %w", err)
+	}
+	text := string(page)
+	for name, section := range map[string]string{
+		"machine": machine, "cost": r.costTable(), "drop": r.dropTable(), "transfer": r.transferTable(),
+	} {
+		if text, err = replaceSection(text, name, section); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		return fmt.Errorf("write the page: %w", err)
+	}
+	return r.plots(dir)
+}
+
+// replaceSection puts text between <!-- begin NAME --> and <!-- end NAME -->.
+func replaceSection(page, name, text string) (string, error) {
+	begin, end := "<!-- begin "+name+" -->\n", "<!-- end "+name+" -->"
+	head, rest, found := strings.Cut(page, begin)
+	_, tail, closed := strings.Cut(rest, end)
+	if !found || !closed {
+		return "", fmt.Errorf("no %q and %q to put a table between", strings.TrimSpace(begin), end)
+	}
+	return head + begin + "\n" + text + "\n" + end + tail, nil
+}
+
+// machine describes what the figures are of.
+func machine() (string, error) {
+	var uts unix.Utsname
+	if err := unix.Uname(&uts); err != nil {
+		return "", fmt.Errorf("read the kernel's version: %w", err)
+	}
+	model, virtual, err := processor()
+	if err != nil {
+		return "", err
+	}
+	kind := "a physical machine"
+	if virtual {
+		kind = "a virtual machine"
+	}
+	var versions []string
+	for _, line := range []string{"iptables -V", "nft -v"} {
+		words := strings.Fields(line)
+		out, err := exec.Command(words[0], words[1:]...).Output()
+		if err != nil {
+			return "", fmt.Errorf("%s: %w", line, err)
+		}
+		versions = append(versions, string(bytes.TrimSpace(out)))
+	}
+	return fmt.Sprintf("Measured on %s with %d CPUs (%s), Linux %s, %s.\n",
+		kind, runtime.NumCPU(), model, unix.ByteSliceToString(uts.Release[:]), strings.Join(versions, ", ")), nil
+}
+
+// processor reads the CPU's name, and whether a hypervisor is below.
+func processor() (model string, virtual bool, err error) {
+	f, err := os.Open("/proc/cpuinfo")
+	if err != nil {
+		return "", false, fmt.Errorf("read the processor's name: %w", err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		key, value, _ := strings.Cut(lines.Text(), ":")
+		switch strings.TrimSpace(key) {
+		case "model name":
+			model = strings.TrimSpace(value)
+		case "flags":
+			virtual = strings.Contains(value+" ", " hypervisor ")
+		}
+	}
+	return model, virtual, lines.Err()
+}
