@@ -59,11 +59,11 @@ func attachEgress(ifindex int, prog *ebpf.Program) (link.Link, error) {
 // or what the kernel says.
 func (p *Plane) Attach(ifc Interface) (mode cluster.Attach, fallback error, err error) {
 	dir := p.interfaceDir(ifc.Name)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return 0, nil, fmt.Errorf("make the pin directory: %w", err)
-	}
 	if err := p.checkTaken(ifc, dir); err != nil {
 		return 0, nil, fmt.Errorf("%s: %w", ifc.Name, err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return 0, nil, fmt.Errorf("make the pin directory: %w", err)
 	}
 	maps, err := p.interfaceMaps(dir)
 	if err != nil {
@@ -75,7 +75,7 @@ func (p *Plane) Attach(ifc Interface) (mode cluster.Attach, fallback error, err 
 	if err := put(egressHook); err != nil {
 		return 0, nil, err
 	}
-	mode, fallback, err = p.attachIngress(ifc, put)
+	mode, fallback, err = p.attachIngress(ifc, dir, put)
 	if err != nil {
 		return 0, fallback, err
 	}
@@ -92,21 +92,41 @@ func (p *Plane) Attach(ifc Interface) (mode cluster.Attach, fallback error, err 
 
 // attachIngress tries the ways in order: for AttachAuto the driver's own XDP
 // where there is one, else TCX.
-func (p *Plane) attachIngress(ifc Interface, put func(hook) error) (cluster.Attach, error, error) {
+func (p *Plane) attachIngress(ifc Interface, dir string, put func(hook) error) (cluster.Attach, error, error) {
 	want := ifc.Attach
 	if p.cluster.Action.Marking {
 		want = cluster.AttachTCX // the mark is the skb's
 	}
 	if want != cluster.AttachAuto {
-		return want, nil, put(ingressHooks[want])
+		return want, nil, putIngress(want, dir, put)
 	}
 	var fallback error
 	if ifc.Physical {
-		if fallback = put(ingressHooks[cluster.AttachNative]); fallback == nil {
+		if fallback = putIngress(cluster.AttachNative, dir, put); fallback == nil {
 			return cluster.AttachNative, nil, nil
 		}
 	}
 	return cluster.AttachTCX, fallback, put(ingressHooks[cluster.AttachTCX])
+}
+
+// putIngress puts one way of ingress in place. An interface takes one mode of
+// XDP at a time: TCX stands in where they change.
+func putIngress(mode cluster.Attach, dir string, put func(hook) error) error {
+	otherXDP := map[cluster.Attach]cluster.Attach{
+		cluster.AttachNative: cluster.AttachGeneric, cluster.AttachGeneric: cluster.AttachNative,
+	}
+	if other, ok := otherXDP[mode]; ok {
+		pin := filepath.Join(dir, ingressHooks[other].pin)
+		if info, err := pinnedLink(pin); err != nil || info != nil {
+			if err := errors.Join(err, put(ingressHooks[cluster.AttachTCX])); err != nil {
+				return err
+			}
+			if err := removeLink(pin); err != nil {
+				return err
+			}
+		}
+	}
+	return put(ingressHooks[mode])
 }
 
 // put attaches a hook's program, or updates the link that is pinned for it. A

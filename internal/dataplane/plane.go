@@ -85,24 +85,39 @@ func (p *Plane) open() error {
 		return err
 	}
 	sizeMaps(spec, p.cluster)
+	if err := p.openControl(spec.Maps[dataSection]); err != nil {
+		return err
+	}
 	for name, pin := range pinNames {
+		if name == dataSection {
+			continue
+		}
 		if err := p.openMap(spec.Maps[name], pin); err != nil {
 			return err
 		}
 	}
-	p.control, err = mapControl(p.maps[dataSection], true)
-	if err != nil {
-		return err
-	}
-	if p.adopted && p.control.shared.AbiVersion != abiVersion {
-		return fmt.Errorf("%s: %w", p.dir, ErrOtherVersion)
-	}
-	p.control.shared.AbiVersion = abiVersion
 	p.control.setLease(p.control.shared.LeaseEpoch, 0)
 	if err := p.syncAddresses(); err != nil {
 		return err
 	}
 	return p.syncPeers()
+}
+
+// openControl comes before all other maps: of another version nothing is touched.
+func (p *Plane) openControl(spec *ebpf.MapSpec) error {
+	if err := p.openMap(spec, pinNames[dataSection]); err != nil {
+		return err
+	}
+	var err error
+	if p.control, err = mapControl(p.maps[dataSection], true); err != nil {
+		return err
+	}
+	// 0: whoever pinned it got no further.
+	if v := p.control.shared.AbiVersion; v != 0 && v != abiVersion {
+		return fmt.Errorf("%s: %w", p.dir, ErrOtherVersion)
+	}
+	p.control.shared.AbiVersion = abiVersion
+	return nil
 }
 
 // openMap adopts a pinned map that fits, and makes a new one otherwise.
