@@ -5,6 +5,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +16,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
-	"github.com/google/go-cmp/cmp"
 	"github.com/vishvananda/netlink"
 
 	"github.com/shoal-net/shoal/internal/cluster"
@@ -162,7 +162,7 @@ func (h *host) files() (all []string) {
 	return all
 }
 
-// linksOn lists the ids of the links on the host's interfaces.
+// links lists the ids of the links on the host's interfaces.
 func (h *host) links() []string {
 	h.t.Helper()
 	pins, err := filepath.Glob(filepath.Join(runDir, "bpf", h.instance, "*", "*", "*gress*"))
@@ -182,12 +182,31 @@ func (h *host) links() []string {
 	return all
 }
 
+// difference lists what was added to a list, and what was taken from it.
+func difference(before, now []string) (changes []string) {
+	times := map[string]int{}
+	for _, line := range now {
+		times[line]++
+	}
+	for _, line := range before {
+		times[line]--
+	}
+	for _, line := range slices.Sorted(maps.Keys(times)) {
+		switch n := times[line]; {
+		case n > 0:
+			changes = append(changes, "+ "+line)
+		case n < 0:
+			changes = append(changes, "- "+line)
+		}
+	}
+	return changes
+}
+
 // checkNoTraces compares what there is now with what there was.
 func (h *host) checkNoTraces(before []string) {
 	h.t.Helper()
-	sorted := cmp.Transformer("sort", func(s []string) []string { return slices.Sorted(slices.Values(s)) })
-	if diff := cmp.Diff(before, h.traces(), sorted); diff != "" {
-		h.t.Errorf("not as it was (-before +now):\n%s", diff)
+	if changes := difference(before, h.traces()); len(changes) > 0 {
+		h.t.Errorf("not as it was:\n%s", strings.Join(changes, "\n"))
 	}
 	// Others may be at it: the file system is theirs if anything is in it.
 	await(h.t, "the BPF file system to go, unless another cluster is in it", func() bool {
