@@ -104,6 +104,9 @@ func (a *Agent) run(ctx context.Context, ready func()) error {
 	}()
 	defer func() { <-renewed }()
 	defer cancel()
+	if a.cluster.Mode == cluster.Gateway && a.cluster.Hash.Affinity == cluster.ByFlow {
+		a.log.Warn("affinity flow: a node that translates addresses or ports would split connections between nodes")
+	}
 	a.log.Info("serving", "cluster", a.cluster.Name, "node", a.cluster.Self, "buckets", a.owned(), "of", len(a.owners))
 	if ready != nil {
 		ready()

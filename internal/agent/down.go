@@ -18,26 +18,30 @@ import (
 const stopTimeout = 5 * time.Second
 
 // down takes away everything, in reverse: addresses, MAC filters, programs,
-// sysctls. What fails is reported, and the rest is done all the same.
+// sysctls. While a cluster address cannot be removed the programs stay, without
+// a lease: without them this host would answer for it, beside its owner.
 func (a *Agent) down() error {
-	var errs []error
 	for _, l := range a.links {
 		if l.config.L2 == cluster.IGMP && l.link.Index != 0 {
 			a.sendAdvertisement(l, true)
 		}
 	}
-	errs = append(errs, removeAddresses(a.state))
+	err := removeAddresses(a.state)
 	for _, l := range a.links {
 		if l.filter != nil {
 			l.filter.Close()
 		}
 	}
-	errs = append(errs, a.plane.Remove())
-	kept, err := finish(a.paths, a.state)
+	if err != nil {
+		return errors.Join(fmt.Errorf("%w; the data plane stays, and keeps this node silent: try `shoal down %s`", err, a.cluster.Name),
+			a.plane.Close())
+	}
+	err = a.plane.Remove()
+	kept, finishErr := finish(a.paths, a.state)
 	for _, c := range kept {
 		a.log.Warn("left a sysctl alone that somebody else has changed", "key", c.Key, "now", c.New, "was", c.Old)
 	}
-	return errors.Join(append(errs, err)...)
+	return errors.Join(err, finishErr)
 }
 
 func removeAddresses(s *State) error {
