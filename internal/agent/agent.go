@@ -164,26 +164,6 @@ func (a *Agent) owned() int {
 	return n
 }
 
-func (a *Agent) setSysctls() error {
-	for _, want := range netdev.Needed(a.cluster) {
-		old, changed, err := a.state.Sysctls.Set(want)
-		if errors.Is(err, netdev.ErrNoLink) {
-			continue // ensure says so where it matters
-		}
-		if err != nil {
-			return err
-		}
-		if !changed {
-			continue
-		}
-		if err := a.state.save(a.paths); err != nil {
-			return err
-		}
-		a.log.Info("set a sysctl", "key", want.Key, "from", old, "to", want.Value, "why", want.Why)
-	}
-	return nil
-}
-
 // renew keeps the lease running. It has a goroutine of its own so that nothing
 // that takes long, such as loading a program, lets the lease run out.
 func (a *Agent) renew(ctx context.Context) {

@@ -54,17 +54,30 @@ func removeAddresses(s *State) error {
 
 // finish does the part of taking down that needs no data plane.
 func finish(p Paths, s *State) ([]netdev.Change, error) {
-	var errs []error
-	if s.Tracking {
-		errs = append(errs, netdev.UntrackConnections(p.Cluster))
+	kept, err := undo(p, s)
+	if err != nil {
+		return kept, err
 	}
-	kept, err := s.Sysctls.Restore()
-	if err = errors.Join(append(errs, err)...); err != nil {
-		return kept, err // the state stays, for another try
-	}
-	err = removeState(p)
 	removeRoot(p)
-	return kept, err
+	return kept, nil
+}
+
+// undo puts settings of the host back and forgets them. Where that fails the
+// state stays, for another try.
+func undo(p Paths, s *State) ([]netdev.Change, error) {
+	unlock, err := lockRoot()
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if s.Tracking {
+		err = netdev.UntrackConnections(p.Cluster)
+	}
+	kept, failed := restoreSysctls(p, s)
+	if err := errors.Join(err, failed); err != nil {
+		return kept, err
+	}
+	return kept, removeState(p)
 }
 
 // Down takes a cluster off this host, whatever its agent is doing: one that

@@ -55,7 +55,7 @@ func Clusters(instance string) ([]string, error) {
 		}
 		for _, e := range entries {
 			name := strings.TrimSuffix(e.Name(), ".json")
-			if !found[name] {
+			if !found[name] && nameForm.MatchString(name) { // not a file half written
 				found[name] = true
 				names = append(names, name)
 			}
