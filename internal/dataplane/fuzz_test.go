@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -62,6 +63,32 @@ func newPair(t testing.TB, v variant) *pair {
 	must(t, err)
 	t.Cleanup(func() { p.ring.Close() })
 	return p
+}
+
+// marked is what action mark makes of the counters, and of the mark.
+func (w twin) marked(counted string, mark uint32) (string, uint32) {
+	set := func(m cluster.Mark) uint32 { return mark&^m.Mask | m.Value }
+	switch {
+	case !w.setup.action.Marking:
+	case strings.HasPrefix(counted, "handle_"):
+		return "mark_owned", set(w.setup.action.Mark)
+	case slices.Contains([]string{"drop_foreign", "drop_no_lease", "drop_stale_table", "drop_not_my_flow", "drop_untracked"}, counted):
+		return "mark_foreign", set(w.setup.action.ForeignMark)
+	}
+	return counted, mark
+}
+
+// out is what a frame is when it goes on.
+func (w twin) out(k kind, counted string, frame []byte) []byte {
+	how := asItCame
+	forHost := !strings.Contains(counted, "pass_other") && counted != "pass_vlan" && counted != "pass_multicast"
+	if forHost && cluster.MAC(frame[:6]) == toCluster {
+		how = toHostMAC
+		if strings.Contains(counted, "pass_neighbour") && be.Uint16(frame[12:]) == 0x0806 && cluster.MAC(frame[32:38]) == toCluster {
+			how = toHostARP
+		}
+	}
+	return how.apply(k, frame)
 }
 
 // compare runs a frame through the programs and their twin.

@@ -130,7 +130,7 @@ func fragmentRows() []row {
 
 // errorRows are ICMP errors: they go to the node that has the quoted flow.
 func errorRows() []row {
-	rows := both(func(f family) []row {
+	return append(quoteRows(), both(func(f family) []row {
 		header := 20
 		if f.v6 {
 			header = 40
@@ -167,13 +167,17 @@ func errorRows() []row {
 			malformed("error, quote in the padding only", clientSide, append(in(tooBig(sent(udp(53, 4000)), 0)), sent(udp(53, 4000)).data...)),
 			handled("error, quoted header alone", clientSide, by(f.client), in(tooBig(sent(udp(53, 4000)), header))),
 		}
-	})
+	})...)
+}
+
+// quoteRows are errors of every type, and about packets with more than a header.
+func quoteRows() []row {
 	quote4 := ipv4(vip4, client4, tcp(80, 4000, ack), options4(8))
 	quote6 := ipv6(vip6, client6, chain(3, tcp(80, 4000, ack)))
 	flow4, flow6 := byFlow(6, client4, 4000, vip4, 80), byFlow(6, client6, 4000, vip6, 80)
 	piece4 := ipv4(vip4, client4, payload{proto: 17, data: someData}, piece(64, true))
 	piece6 := ipv6(vip6, client6, fragment6(64, true, payload{proto: 17, data: someData}))
-	return append(rows,
+	return []row{
 		handled("v4 flow: error, options quoted", flow, flow4, eth(toCluster, ipv4(router4, vip4, tooBig(quote4, -1)))),
 		handled("v4 flow: error, options in both", flow, flow4, eth(toCluster, ipv4(router4, vip4, tooBig(quote4, -1), options4(12)))),
 		handled("v6 flow: error, extensions quoted", flow, flow6, eth(toCluster, ipv6(router6, vip6, tooBig(quote6, -1)))),
@@ -191,5 +195,5 @@ func errorRows() []row {
 		handled("v6 parameter problem", clientSide, by(client6), eth(toCluster, ipv6(router6, vip6, icmp(true, 4, 0, u32(0), ipv6(vip6, client6, udp(53, 4000)).data)))),
 		handled("v6 router advertisement", clientSide, by(router6), eth(toCluster, ipv6(router6, vip6, icmp(true, 134, 0, make([]byte, 12))))),
 		row{name: "v4 error, quoted header too short", frame: eth(toCluster, ipv4(router4, vip4, tooBig(ipv4(vip4, client4, udp(53, 4000), setByte(0, 0x44)), -1))), want: "drop_malformed"},
-	)
+	}
 }

@@ -5,7 +5,6 @@ package dataplane
 import (
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/match"
@@ -375,30 +374,4 @@ func (w twin) act(p packetOf, state State) string {
 		opens = !p.quoted && p.l4[13]&(syn|ack) == syn
 	}
 	return choose(opens && state == Acquiring, "handle_new_flow", "drop_not_my_flow")
-}
-
-// marked is what action mark makes of the counters, and of the mark.
-func (w twin) marked(counted string, mark uint32) (string, uint32) {
-	set := func(m cluster.Mark) uint32 { return mark&^m.Mask | m.Value }
-	switch {
-	case !w.setup.action.Marking:
-	case strings.HasPrefix(counted, "handle_"):
-		return "mark_owned", set(w.setup.action.Mark)
-	case slices.Contains([]string{"drop_foreign", "drop_no_lease", "drop_stale_table", "drop_not_my_flow", "drop_untracked"}, counted):
-		return "mark_foreign", set(w.setup.action.ForeignMark)
-	}
-	return counted, mark
-}
-
-// out is what a frame is when it goes on.
-func (w twin) out(k kind, counted string, frame []byte) []byte {
-	how := asItCame
-	forHost := !strings.Contains(counted, "pass_other") && counted != "pass_vlan" && counted != "pass_multicast"
-	if forHost && cluster.MAC(frame[:6]) == toCluster {
-		how = toHostMAC
-		if strings.Contains(counted, "pass_neighbour") && be.Uint16(frame[12:]) == 0x0806 && cluster.MAC(frame[32:38]) == toCluster {
-			how = toHostARP
-		}
-	}
-	return how.apply(k, frame)
 }
