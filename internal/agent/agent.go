@@ -76,10 +76,13 @@ func (a *Agent) open() error {
 		a.state = old
 	}
 	a.state.PID = os.Getpid()
-	if a.state.StartTime, err = startTime(a.state.PID); err != nil {
+	self, err := readProcess(a.state.PID)
+	if err != nil {
 		return errors.Join(fmt.Errorf("read own start time: %w", err), plane.Close())
 	}
+	a.state.StartTime = self.start
 	a.state.Cluster = a.cluster
+	a.state.Sysctls.Save = func() error { return a.state.save(a.paths) }
 	if plane.Adopted() {
 		a.log.Info("adopted the pinned data plane", "pins", a.paths.Pins())
 	}

@@ -91,7 +91,7 @@ func Down(ctx context.Context, p Paths) (bool, error) {
 	if _, err := os.Stat(p.Pins()); s == nil && errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
-	if s != nil && s.Running() {
+	if s != nil && !s.gone() {
 		if err := stop(ctx, s.PID); err != nil {
 			return true, fmt.Errorf("stop the agent (process %d): %w", s.PID, err)
 		}

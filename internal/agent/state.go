@@ -79,25 +79,34 @@ func removeState(p Paths) error {
 
 // Running reports whether the agent that wrote the state still runs.
 func (s *State) Running() bool {
-	start, err := startTime(s.PID)
-	return err == nil && start == s.StartTime
+	p, err := readProcess(s.PID)
+	return err == nil && p.start == s.StartTime && !p.zombie
 }
 
-// startTime reads when a process began: field 22 of /proc/PID/stat, proc(5).
-// The second field, a name in parentheses, may hold anything.
-func startTime(pid int) (uint64, error) {
+// gone reports whether nothing is left of that agent: while it ends, its first
+// thread may be a zombie and others still hold what the process holds.
+func (s *State) gone() bool {
+	p, err := readProcess(s.PID)
+	return err != nil || p.start != s.StartTime
+}
+
+type process struct {
+	start  uint64 // clock ticks since boot
+	zombie bool
+}
+
+// readProcess reads /proc/PID/stat: fields 3 (state) and 22 (start time) of
+// proc(5). The second field, a name in parentheses, may hold anything.
+func readProcess(pid int) (process, error) {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, err
+		return process{}, err
 	}
-	_, rest, found := strings.Cut(string(data[strings.LastIndexByte(string(data), ')'):]), " ")
-	fields := strings.Fields(rest)
-	const startTimeField = 22 - 3 // the rest begins with the third field
-	if !found || len(fields) <= startTimeField {
-		return 0, fmt.Errorf("/proc/%d/stat: unknown form", pid)
+	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
+	const first = 3 // field that is fields[0]
+	if len(fields) <= 22-first {
+		return process{}, fmt.Errorf("/proc/%d/stat: unknown form", pid)
 	}
-	if fields[0] == "Z" {
-		return 0, errors.New("has ended")
-	}
-	return strconv.ParseUint(fields[startTimeField], 10, 64)
+	start, err := strconv.ParseUint(fields[22-first], 10, 64)
+	return process{start, fields[0] == "Z"}, err
 }

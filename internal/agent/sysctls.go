@@ -31,12 +31,10 @@ func (a *Agent) setSysctls() error {
 		if err != nil {
 			return err
 		}
-		shared := a.share(others, want)
-		if !changed && !shared {
-			continue
-		}
-		if err := a.state.save(a.paths); err != nil {
-			return err
+		if a.share(others, want) {
+			if err := a.state.save(a.paths); err != nil {
+				return err
+			}
 		}
 		if changed {
 			a.log.Info("set a sysctl", "key", want.Key, "from", old, "to", want.Value, "why", want.Why)

@@ -27,6 +27,9 @@ type Change struct {
 // value has none.
 type Sysctls struct {
 	Changes []Change `json:"changes"`
+	// Save, if not nil, keeps Changes before a sysctl is written: a process
+	// that is killed in between has left nothing unknown behind.
+	Save func() error `json:"-"`
 }
 
 // Set gives a sysctl its value, unless want.If forbids it or the value is
@@ -47,6 +50,11 @@ func (s *Sysctls) Set(want Sysctl) (old string, changed bool, err error) {
 		s.Changes = append(s.Changes, Change{Key: want.Key, Old: old, New: want.Value})
 	} else {
 		s.Changes[i].New = want.Value
+	}
+	if s.Save != nil {
+		if err := s.Save(); err != nil {
+			return old, false, err
+		}
 	}
 	if err := writeSysctl(want.Key, want.Value); err != nil {
 		return old, false, fmt.Errorf("set sysctl %s to %s: %w", want.Key, want.Value, err)

@@ -31,6 +31,13 @@ func TestSysctlsSetAndRestore(t *testing.T) {
 			}
 		}
 		write(t, kept, "0")
+		s.Save = func() error {
+			last := s.Changes[len(s.Changes)-1]
+			if now := read(t, last.Key); now != last.Old && last.Key != mtu {
+				t.Errorf("%s is %s when %v is to be kept: too late", last.Key, now, last)
+			}
+			return nil
+		}
 		set(Sysctl{Key: forwarding, Value: "1"}, "0", true)
 		set(Sysctl{Key: forwarding, Value: "1"}, "1", false)
 		set(Sysctl{Key: mtu, Value: "1400", If: "9000"}, "1500", false)
