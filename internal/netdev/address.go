@@ -6,6 +6,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -40,7 +41,7 @@ func AddAddress(index int, addr netip.Addr) (added bool, err error) {
 	err = netlink.AddrAdd(nil, clusterAddress(index, addr))
 	switch {
 	case err == nil:
-		return true, nil
+		return true, awaitAnswers(index, addr)
 	case errors.Is(err, unix.EEXIST): // somebody was quicker
 		present, err = findAddress(index, addr, true)
 		if err == nil && !present {
@@ -55,6 +56,38 @@ func AddAddress(index int, addr netip.Addr) (added bool, err error) {
 		err = fmt.Errorf("this kernel runs without IPv6: %w", err)
 	}
 	return false, fmt.Errorf("add %s to %s: %w", addr, name, gone(index, err))
+}
+
+// The kernel takes an IPv6 address into service from a work queue
+// (addrconf_dad_work in net/ipv6/addrconf.c): there it joins the group of its
+// solicitations, and last of all adds its local route. Until then it answers
+// nobody, and who asks waits a second before asking again. The queue is shared
+// by all namespaces.
+const (
+	answersPatience = 2 * time.Second
+	answersInterval = 2 * time.Millisecond
+)
+
+// awaitAnswers waits until this host answers for an address that was added. On
+// an interface that is down it need not: the address is there all the same.
+func awaitAnswers(index int, addr netip.Addr) error {
+	if addr.Is4() {
+		return nil
+	}
+	local := &netlink.Route{LinkIndex: index, Table: unix.RT_TABLE_LOCAL, Dst: clusterAddress(index, addr).IPNet}
+	for deadline := time.Now().Add(answersPatience); ; time.Sleep(answersInterval) {
+		routes, err := netlink.RouteListFiltered(netlink.FAMILY_V6, local,
+			netlink.RT_FILTER_TABLE|netlink.RT_FILTER_OIF|netlink.RT_FILTER_DST)
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return fmt.Errorf("look for the local route of %s: %w", addr, err)
+		}
+		if len(routes) > 0 || time.Now().After(deadline) {
+			return nil
+		}
+		if link, err := netlink.LinkByIndex(index); err != nil || link.Attrs().Flags&net.FlagUp == 0 {
+			return nil
+		}
+	}
 }
 
 // RemoveAddress removes a cluster address from an interface. An address that

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -227,6 +228,48 @@ func TestAddressIsAnswered(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The group of an address's solicitations is joined when AddAddress returns.
+func TestAddressIsInService(t *testing.T) {
+	pair(t)
+	index := info(t, "eth1").Index
+	for _, test := range []struct{ addr, group string }{
+		{"2001:db8::10", "ff0200000000000000000001ff000010"},
+		{"fe80::11", "ff0200000000000000000001ff000011"},
+	} {
+		for range 20 {
+			addr := netip.MustParseAddr(test.addr)
+			if _, err := AddAddress(index, addr); err != nil {
+				t.Fatal(err)
+			}
+			groups, err := os.ReadFile("/proc/thread-self/net/igmp6")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(string(groups), test.group) {
+				t.Fatalf("%s: in these groups only:\n%s", addr, groups)
+			}
+			if err := RemoveAddress(index, addr); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestAddressOnLinkThatIsDown(t *testing.T) {
+	pair(t)
+	if err := netlink.LinkSetDown(device(t, "eth1")); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	index, addr := info(t, "eth1").Index, netip.MustParseAddr("2001:db8::10")
+	if added, err := AddAddress(index, addr); err != nil || !added {
+		t.Errorf("AddAddress = %v, %v; want true", added, err)
+	}
+	if took := time.Since(began); took > answersPatience/2 {
+		t.Errorf("it took %v", took)
+	}
 }
 
 func TestVanishedLink(t *testing.T) {
