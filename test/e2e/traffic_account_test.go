@@ -64,11 +64,16 @@ func (s *site) accounts(ev events, wayOf func(*packet) way) map[netip.Addr]*acco
 	return all
 }
 
-// expectation is how many packets there were, each way and for each client.
+// expectation is how many packets there were for each client: those that the
+// client sent, as the nodes saw them and as they came to the server, and those
+// that were sent to the client, as the nodes saw them and as they came there.
+type expectation struct{ forward, arrivals, back, answers int }
+
+// bothWays expects as many packets each way, all of which arrive.
+func bothWays(n int) expectation { return expectation{n, n, n, n} }
+
 // some is for those whose number is not known beforehand, but for which there
 // must be one.
-type expectation struct{ forward, back int }
-
 const some = -1
 
 // checkOnce fails the test where a packet was not handled by exactly one node.
@@ -89,9 +94,9 @@ func (s *site) faults(ev events, clients []netip.Addr, want expectation, wayOf f
 			a = &account{}
 		}
 		delete(all, c)
-		ok := handledBy(a.forward, s.owner(c), want.forward) && came(a.answers, want.back)
+		ok := handledBy(a.forward, s.owner(c), want.forward) && came(a.answers, want.answers)
 		if s.gateway {
-			ok = ok && handledBy(a.back, s.owner(c), want.back) && came(a.arrivals, want.forward)
+			ok = ok && handledBy(a.back, s.owner(c), want.back) && came(a.arrivals, want.arrivals)
 		}
 		if !ok {
 			faults = append(faults, fmt.Sprintf("%s, node %d, want %+v: sent on by nodes %v, %d at the server; answers by nodes %v, %d at the client",

@@ -52,9 +52,9 @@ func testTCP(t *testing.T, s *site) {
 	})
 	ev := s.take(t)
 	of := clientPort(unix.IPPROTO_TCP, port)
-	s.checkOnce(t, ev, s.ClientAddresses(), expectation{some, some}, of)
+	s.checkOnce(t, ev, s.ClientAddresses(), bothWays(some), of)
 	// Retransmitted or doubled segments would hide among the others.
-	s.checkOnce(t, ev, s.ClientAddresses(), expectation{1, 1}, func(p *packet) way {
+	s.checkOnce(t, ev, s.ClientAddresses(), bothWays(1), func(p *packet) way {
 		if p.tcpFlags&tcpSYN == 0 {
 			return other
 		}
@@ -97,7 +97,7 @@ func testUDP(t *testing.T, s *site) {
 	each(t, s.ClientAddresses(), func(ctx context.Context, client netip.Addr) error {
 		return s.askUDP(ctx, netip.AddrPortFrom(client, port), 100)
 	})
-	s.checkOnce(t, s.take(t), s.ClientAddresses(), expectation{1, 1}, clientPort(unix.IPPROTO_UDP, port))
+	s.checkOnce(t, s.take(t), s.ClientAddresses(), bothWays(1), clientPort(unix.IPPROTO_UDP, port))
 }
 
 // askUDP sends a datagram with so many bytes of data and awaits its answer.
@@ -154,7 +154,7 @@ func testPing(t *testing.T, s *site) {
 				clients = append(clients, c)
 			}
 		}
-		s.checkOnce(t, ev, clients, expectation{1, 1}, clientPort(icmpOf(clients[0]), id))
+		s.checkOnce(t, ev, clients, bothWays(1), clientPort(icmpOf(clients[0]), id))
 	}
 }
 
@@ -201,7 +201,7 @@ func testFragments(t *testing.T, s *site) {
 	})
 	ev := s.take(t)
 	targets := s.Targets()
-	s.checkOnce(t, ev, s.ClientAddresses(), expectation{pieces, pieces}, func(p *packet) way {
+	s.checkOnce(t, ev, s.ClientAddresses(), bothWays(pieces), func(p *packet) way {
 		switch {
 		case p.proto != unix.IPPROTO_UDP || !p.fragment:
 			return other
@@ -254,7 +254,7 @@ func testClosedPort(t *testing.T, s *site) {
 		}
 		return nil
 	})
-	s.checkOnce(t, s.take(t), s.ClientAddresses(), expectation{1, 1}, func(p *packet) way {
+	s.checkOnce(t, s.take(t), s.ClientAddresses(), bothWays(1), func(p *packet) way {
 		switch {
 		case p.proto == unix.IPPROTO_UDP && p.toPort == closed && p.fromPort == port:
 			return fromClient

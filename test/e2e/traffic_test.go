@@ -17,8 +17,12 @@ var nodeCounts = []int{2, 3, 5}
 
 // eachCluster runs a test on clusters of several sizes.
 func eachCluster(t *testing.T, mode cluster.Mode, o lab.Options, run func(*testing.T, *site)) {
+	kind := mode.String()
+	if o.RouterMTU != 0 {
+		kind += " and router"
+	}
 	for _, nodes := range nodeCounts {
-		t.Run(fmt.Sprintf("%s/%d nodes", mode, nodes), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s/%d nodes", kind, nodes), func(t *testing.T) {
 			o.Mode, o.Nodes = mode, nodes
 			run(t, newSite(t, o))
 		})
@@ -74,7 +78,7 @@ func (s *site) checkSeen(t *testing.T, wayOf func(*packet) way) {
 	if byNodes[0] == 0 || byNodes[1] == 0 || byNodes[2] == 0 {
 		t.Errorf("clients by number of nodes that handled them: %v", byNodes)
 	}
-	if faults := s.faults(ev, s.ClientAddresses(), expectation{1, 1}, wayOf); len(faults) < byNodes[0]+byNodes[2] {
+	if faults := s.faults(ev, s.ClientAddresses(), bothWays(1), wayOf); len(faults) < byNodes[0]+byNodes[2] {
 		t.Errorf("%d faults found, want at least %d", len(faults), byNodes[0]+byNodes[2])
 	}
 }

@@ -1,0 +1,446 @@
+//go:build privileged
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/shoal-net/shoal/internal/cluster"
+	"github.com/shoal-net/shoal/internal/lab"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// routed puts a router between the nodes and the server (gateway) or the
+// clients (backend). Its links have the same MTU as the others.
+var routed = lab.Options{RouterMTU: 1500}
+
+// narrow is the MTU of the narrow hop, in bytes; full that of the links.
+const (
+	narrow = 1400
+	full   = 1500
+)
+
+// pathTraffic is what routed clusters of both modes carry.
+var pathTraffic = []trafficTest{
+	{"traceroute", testTraceroute},
+}
+
+var backendPathTraffic = []trafficTest{
+	{"narrow hop before the clients", testNarrowClients},
+}
+
+var gatewayPathTraffic = []trafficTest{
+	{"narrow hop behind the nodes", testNarrowServer},
+	{"narrow hop at the nodes", testNarrowNodes},
+}
+
+func TestPath(t *testing.T) {
+	eachCluster(t, cluster.Backend, routed, func(t *testing.T, s *site) {
+		s.run(t, pathTraffic)
+		s.run(t, backendPathTraffic)
+	})
+	eachCluster(t, cluster.Gateway, routed, func(t *testing.T, s *site) {
+		s.run(t, pathTraffic)
+		s.run(t, gatewayPathTraffic)
+	})
+}
+
+// narrowRoutes gives the routes of a link an MTU that holds for forwarded
+// packets, too: it is locked. The default routes count where the link is the
+// way to all.
+func narrowRoutes(t *testing.T, ns *lab.Namespace, link string, mtu int) {
+	t.Helper()
+	l, err := ns.Netlink().LinkByName(link)
+	must(t, err)
+	routes, err := ns.Netlink().RouteList(l, netlink.FAMILY_ALL)
+	must(t, err)
+	n := 0
+	for _, r := range routes {
+		if r.Dst != nil && r.Dst.IP.IsLinkLocalUnicast() || r.Dst != nil && r.Dst.IP.IsMulticast() {
+			continue
+		}
+		r.MTU, r.MTULock = mtu, true
+		must(t, ns.Netlink().RouteReplace(&r))
+		n++
+	}
+	if n < 2 {
+		t.Fatalf("%d routes over %s of %s, want one of each family", n, link, ns.Name)
+	}
+}
+
+// clientsOfAllNodes returns clients of each node and family, several of each,
+// and the rest.
+func (s *site) clientsOfAllNodes(several int) (some, rest []netip.Addr) {
+	type share struct {
+		node int
+		v4   bool
+	}
+	have := map[share]int{}
+	for _, c := range s.ClientAddresses() {
+		k := share{s.owner(c), c.Is4()}
+		if have[k]++; have[k] <= several {
+			some = append(some, c)
+		} else {
+			rest = append(rest, c)
+		}
+	}
+	return some, rest
+}
+
+const transfer = 500_000 // bytes
+
+// A client sends more than the hop behind the nodes takes. The error comes to
+// the cluster's address on the server side and goes to the client through the
+// node that has its flow.
+func testNarrowServer(t *testing.T, s *site) {
+	narrowRoutes(t, s.Router, "eth1", narrow)
+	defer func() {
+		narrowRoutes(t, s.Router, "eth1", full)
+		renewRoutes(t, s.Clients)
+	}()
+	port := s.nextPort()
+	s.reset(t)
+	each(t, s.ClientAddresses(), func(ctx context.Context, client netip.Addr) error {
+		return s.sendUnfragmented(ctx, netip.AddrPortFrom(client, port))
+	})
+	ev := s.take(t)
+	s.checkOnce(t, ev, s.ClientAddresses(), expectation{forward: 1, back: 1, answers: 1}, func(p *packet) way {
+		switch {
+		case p.proto == unix.IPPROTO_UDP && p.fromPort == port:
+			return fromClient
+		case p.isTooBig() && p.mtu == narrow && p.quote.fromPort == port:
+			return toClient
+		}
+		return other
+	})
+	serveBulk(t, s.Server)
+	uploaders, _ := s.clientsOfAllNodes(1)
+	for _, client := range uploaders { // one after the other: all share the route to the server
+		renewRoutes(t, s.Clients)
+		s.reset(t)
+		if err := bulk(s.Lab, client, s.target(client), transfer, 0); err != nil {
+			t.Errorf("%s: %v", client, err)
+		}
+		ev := s.take(t)
+		s.checkOnce(t, ev, []netip.Addr{client}, bothWays(some), bulkOf)
+		s.checkOnce(t, ev, []netip.Addr{client}, expectation{back: some, answers: some}, func(p *packet) way {
+			if p.isTooBig() && p.quote.toPort == bulkPort {
+				return toClient
+			}
+			return other
+		})
+	}
+}
+
+// bulkOf picks bulk transfers.
+func bulkOf(p *packet) way {
+	switch {
+	case p.proto != unix.IPPROTO_TCP:
+	case p.toPort == bulkPort:
+		return fromClient
+	case p.fromPort == bulkPort:
+		return toClient
+	}
+	return other
+}
+
+// sendUnfragmented sends a datagram as long as the links carry, which may not
+// be fragmented, whatever is known of the path.
+func (s *site) sendUnfragmented(ctx context.Context, client netip.AddrPort) error {
+	c, err := s.Clients.Dial(ctx, "udp", client, netip.AddrPortFrom(s.target(client.Addr()), lab.EchoPort))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	raw, err := c.(*net.UDPConn).SyscallConn()
+	if err != nil {
+		return err
+	}
+	e := raw.Control(func(fd uintptr) {
+		if client.Addr().Is4() {
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE)
+		} else {
+			err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE)
+		}
+	})
+	if e != nil || err != nil {
+		return fmt.Errorf("set path MTU discovery: %v, %v", e, err)
+	}
+	_, err = c.Write(make([]byte, longest(client.Addr())))
+	return err
+}
+
+// longest is the length of the longest UDP payload that fits in one packet to
+// a host of this family.
+func longest(a netip.Addr) int {
+	if a.Is4() {
+		return full - 20 - 8
+	}
+	return full - 40 - 8
+}
+
+// renewRoutes makes a host forget what it learned of paths over its routers.
+func renewRoutes(t *testing.T, ns *lab.Namespace) {
+	t.Helper()
+	routes, err := ns.Netlink().RouteList(nil, netlink.FAMILY_ALL)
+	must(t, err)
+	n := 0
+	for _, r := range routes {
+		if r.Gw == nil {
+			continue
+		}
+		must(t, ns.Netlink().RouteDel(&r))
+		must(t, ns.Netlink().RouteAdd(&r))
+		n++
+	}
+	if n != 2 {
+		t.Fatalf("%d routes over routers in %s, want one of each family", n, ns.Name)
+	}
+}
+
+// The server sends more than the nodes can send on: the node that has the flow
+// says so, under its own address.
+func testNarrowNodes(t *testing.T, s *site) {
+	for _, n := range s.Nodes {
+		narrowRoutes(t, n.NS, "eth1", narrow)
+		defer narrowRoutes(t, n.NS, "eth1", full)
+	}
+	serveBulk(t, s.Server)
+	downloaders, rest := s.clientsOfAllNodes(3)
+	s.reset(t)
+	each(t, downloaders, func(_ context.Context, client netip.Addr) error {
+		return bulk(s.Lab, client, s.target(client), 0, transfer)
+	})
+	ev := s.take(t)
+	s.checkOnce(t, ev, downloaders, bothWays(some), bulkOf)
+	s.checkErrorSource(t, ev, func(p *packet) bool { return p.isTooBig() && p.quote.fromPort == bulkPort }, some)
+
+	port := s.nextPort()
+	ev = s.askInVain(t, rest, port)
+	s.checkOnce(t, ev, rest, expectation{forward: 1, arrivals: 1, back: 1}, clientPort(unix.IPPROTO_UDP, port))
+	s.checkErrorSource(t, ev, tooBigFor(port), 1)
+	each(t, rest, func(ctx context.Context, client netip.Addr) error {
+		return s.askUDP(ctx, netip.AddrPortFrom(client, port), longest(client)-10)
+	})
+}
+
+// checkErrorSource fails the test where an error to the server came from
+// another address than the own one of the node that has the flow, or not as
+// often as wanted.
+func (s *site) checkErrorSource(t *testing.T, ev events, pick func(*packet) bool, want int) {
+	t.Helper()
+	count := map[netip.Addr]int{}
+	for _, p := range ev.server {
+		if !pick(&p) {
+			continue
+		}
+		client := p.quote.to
+		count[client]++
+		node := s.Nodes[s.owner(client)-1]
+		if own := sameFamily(node.ServerSideAddresses(), client)[0]; p.from != own {
+			t.Errorf("error about %s comes from %s, want %s", client, p.from, own)
+		}
+	}
+	if len(count) == 0 {
+		t.Error("no errors came")
+	}
+	for client, n := range count {
+		if !came(n, want) {
+			t.Errorf("%d errors about a packet to %s", n, client)
+		}
+	}
+}
+
+// askInVain lets clients send datagrams whose answers are too long for the
+// narrow hop: nobody knows that yet, and they are lost. It returns what came in
+// when there was an error about each: as many clients ask at a time as the
+// services have room for.
+func (s *site) askInVain(t *testing.T, clients []netip.Addr, port uint16) (ev events) {
+	t.Helper()
+	s.reset(t)
+	sent := 0
+	for batch := range slices.Chunk(clients, 30) {
+		for _, client := range batch {
+			c, err := s.Clients.Dial(t.Context(), "udp", netip.AddrPortFrom(client, port), netip.AddrPortFrom(s.target(client), lab.EchoPort))
+			must(t, err)
+			_, err = c.Write(make([]byte, longest(client)-10)) // the answer adds a name
+			must(t, err)
+			c.Close()
+		}
+		sent += len(batch)
+		s.takeUntil(t, &ev, func() bool {
+			return countPackets(tooBigFor(port), append(ev.nodes, ev.server)...) >= sent
+		})
+	}
+	return ev
+}
+
+// tooBigFor picks errors about packets that were too long for the narrow hop
+// and went to a port.
+func tooBigFor(port uint16) func(*packet) bool {
+	return func(p *packet) bool { return p.isTooBig() && p.quote.toPort == port && p.mtu == narrow }
+}
+
+// Clients behind a narrow hop: its errors come to the cluster's address, and
+// reach the node that has the connection.
+func testNarrowClients(t *testing.T, s *site) {
+	narrowRoutes(t, s.Router, "eth1", narrow)
+	defer narrowRoutes(t, s.Router, "eth1", full)
+	for _, n := range s.Nodes {
+		serveBulk(t, n.NS)
+	}
+	downloaders, rest := s.clientsOfAllNodes(3)
+	s.reset(t)
+	each(t, downloaders, func(_ context.Context, client netip.Addr) error {
+		return bulk(s.Lab, client, s.target(client), 0, transfer)
+	})
+	ev := s.take(t)
+	s.checkOnce(t, ev, downloaders, bothWays(some), bulkOf)
+	s.checkErrorNode(t, ev, downloaders, func(p *packet) bool { return p.isTooBig() && p.quote.fromPort == bulkPort }, some)
+
+	port := s.nextPort()
+	ev = s.askInVain(t, rest, port)
+	s.checkOnce(t, ev, rest, expectation{forward: 1}, clientPort(unix.IPPROTO_UDP, port))
+	s.checkErrorNode(t, ev, rest, tooBigFor(port), 1)
+	each(t, rest, func(ctx context.Context, client netip.Addr) error {
+		return s.askUDP(ctx, netip.AddrPortFrom(client, port), longest(client)-10)
+	})
+}
+
+// checkErrorNode fails the test where an error about packets to a client
+// reached another node than the client's, or not as many errors as wanted.
+func (s *site) checkErrorNode(t *testing.T, ev events, clients []netip.Addr, pick func(*packet) bool, want int) {
+	t.Helper()
+	nodes := map[netip.Addr][]int{}
+	for i, seen := range ev.nodes {
+		for _, p := range seen {
+			if pick(&p) {
+				nodes[p.quote.to] = append(nodes[p.quote.to], i+1)
+			}
+		}
+	}
+	var faults []string
+	for _, c := range clients {
+		if !handledBy(nodes[c], s.owner(c), want) {
+			faults = append(faults, fmt.Sprintf("errors about packets to %s, of node %d, reached nodes %v", c, s.owner(c), nodes[c]))
+		}
+	}
+	fail(t, faults)
+}
+
+// firstPort is what traceroute counts its ports from.
+const firstPort = 33434
+
+// Probes with a TTL of 1, 2 and so on: each hop answers each of them once.
+func testTraceroute(t *testing.T, s *site) {
+	hops := 2 // router, node
+	if s.gateway {
+		hops = 3 // node, router, server
+	}
+	port := s.nextPort()
+	s.reset(t)
+	each(t, s.ClientAddresses(), func(ctx context.Context, client netip.Addr) error {
+		for ttl := 1; ttl <= hops; ttl++ {
+			if err := s.sendProbe(client, port, ttl); err != nil {
+				return err
+			}
+			c, err := s.sendEcho(client, port, uint16(ttl), ttl)
+			if err != nil {
+				return err
+			}
+			c.Close()
+		}
+		return nil
+	})
+	ev := s.take(t)
+	// Of the probes one, of the answers two, come from before the nodes.
+	want := expectation{forward: 3, arrivals: 1, back: 2, answers: 3}
+	if !s.gateway {
+		want = expectation{forward: 1, answers: 2}
+	}
+	s.checkOnce(t, ev, s.ClientAddresses(), want, probeOf(func(p *packet) bool {
+		return p.proto == unix.IPPROTO_UDP && p.fromPort == port
+	}))
+	s.checkOnce(t, ev, s.ClientAddresses(), want, probeOf(func(p *packet) bool {
+		return (p.isEcho() || p.isEchoReply()) && p.echoID == port
+	}))
+	s.checkHops(t, ev, port, hops)
+}
+
+// probeOf picks probes and what was answered to them.
+func probeOf(probe func(*packet) bool) func(*packet) way {
+	return func(p *packet) way {
+		switch {
+		case p.quote != nil && probe(p.quote), p.isEchoReply() && probe(p):
+			return toClient
+		case p.quote == nil && probe(p):
+			return fromClient
+		}
+		return other
+	}
+}
+
+func (s *site) sendProbe(client netip.Addr, port uint16, ttl int) error {
+	c, err := s.Clients.ListenPacket("udp", netip.AddrPortFrom(client, port).String())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := setTTL(c, client.Is4(), ttl); err != nil {
+		return err
+	}
+	_, err = c.WriteTo([]byte("probe"), net.UDPAddrFromAddrPort(netip.AddrPortFrom(s.target(client), uint16(firstPort+ttl))))
+	return err
+}
+
+// checkHops fails the test where a hop did not answer, or under an address
+// that is not its own.
+func (s *site) checkHops(t *testing.T, ev events, port uint16, hops int) {
+	t.Helper()
+	var faults []string
+	for _, p := range ev.clients {
+		ttl := 0
+		switch {
+		case p.isEchoReply() && p.echoID == port:
+			ttl = int(p.echoSeq)
+		case p.quote != nil && p.quote.isEcho() && p.quote.echoID == port:
+			ttl = int(p.quote.echoSeq)
+		case p.quote != nil && p.quote.fromPort == port:
+			ttl = int(p.quote.toPort) - firstPort
+		default:
+			continue
+		}
+		if want := s.hop(p.to, ttl); p.from != want {
+			faults = append(faults, "hop "+strconv.Itoa(ttl)+": "+p.String()+", want "+want.String())
+		}
+		if last := ttl == hops; last != (p.isEchoReply() || p.isPortUnreachable()) || last == p.isExceeded() {
+			faults = append(faults, "hop "+strconv.Itoa(ttl)+": "+p.String())
+		}
+	}
+	fail(t, faults)
+}
+
+// hop is the address under which the hop at a distance answers a client.
+func (s *site) hop(client netip.Addr, ttl int) netip.Addr {
+	routers := []string{"10.79.0.250", "fd79::250"}
+	if s.gateway {
+		routers = []string{"10.78.0.250", "fd78::250"}
+		ttl--
+	}
+	router := netip.MustParseAddr(routers[slices.Index([]bool{true, false}, client.Is4())])
+	switch ttl {
+	case 0:
+		return sameFamily(s.Nodes[s.owner(client)-1].Addresses(), client)[0]
+	case 1:
+		return router
+	default:
+		return s.target(client)
+	}
+}
