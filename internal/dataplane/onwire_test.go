@@ -135,7 +135,7 @@ func checkOnWire(t *testing.T, w *wire, r *rig, mode cluster.Attach, types *ebpf
 	k := ingressKind(mode)
 	before, seen := r.count(t, k), typesSeen(t, types)
 	w.send(frame)
-	for deadline := time.Now().Add(2 * time.Second); ; {
+	for deadline := time.Now().Add(5 * time.Second); ; {
 		got := moved(before, r.count(t, k))
 		if got == want && passedAs(seen, typesSeen(t, types), wantType(frame, want)) {
 			return
@@ -258,7 +258,7 @@ func checkSilence(t *testing.T, w *wire, r *rig) {
 		r.share(-1, Foreign, Owned, inForce{5, 5, 0})
 		before := r.count(t, inEgress)
 		w.send(eth(ownMAC, ip(f.client, f.vip, tcp(4000, 81, syn)))) // past ingress; the reset is from the cluster address
-		for deadline := time.Now().Add(2 * time.Second); ; {
+		for deadline := time.Now().Add(5 * time.Second); ; {
 			got := moved(before, r.count(t, inEgress))
 			if strings.Contains(got, "drop_sent_no_lease") {
 				break

@@ -242,7 +242,7 @@ func allOwned() []State {
 // awaitCounters waits until the ingress counters of interface "host" are as given.
 func awaitCounters(t *testing.T, dir string, want map[string]uint64) {
 	t.Helper()
-	for deadline := time.Now().Add(2 * time.Second); ; {
+	for deadline := time.Now().Add(5 * time.Second); ; {
 		s, err := Inspect(dir)
 		must(t, err)
 		got := s.Interfaces["host"].Counters.ByName()
