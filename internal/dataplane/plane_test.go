@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // newDir is a pin directory in a BPF file system of the test's own, which must
@@ -32,9 +33,10 @@ func newDir(t *testing.T) string {
 				t.Error(err)
 			}
 		}
-		must(t, UnmountFS(root))
-		if _, err := os.Stat(root); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("%s is left: %v", root, err)
+		err := UnmountFS(root)
+		if _, left := os.Stat(root); !errors.Is(left, fs.ErrNotExist) {
+			t.Errorf("%s is left: %v, %v", root, left, err)
+			must(t, unix.Unmount(root, unix.MNT_DETACH)) // the pins go with it
 		}
 	})
 	return filepath.Join(root, "test")
