@@ -46,6 +46,9 @@ func Clean(ctx context.Context, binary string) ([]string, error) {
 
 func cleanOne(ctx context.Context, name, binary string) error {
 	dir, err := lockRunDir(filepath.Join(labsDir, name))
+	if errors.Is(err, fs.ErrNotExist) { // it has just closed itself
+		return errAlive
+	}
 	if err != nil {
 		return err
 	}
