@@ -89,6 +89,7 @@ func Down(ctx context.Context, p Paths) (bool, error) {
 		return false, err
 	}
 	if _, err := os.Stat(p.Pins()); s == nil && errors.Is(err, fs.ErrNotExist) {
+		removeRoot(p) // an agent may have been killed just before it did that
 		return false, nil
 	}
 	if s != nil && !s.gone() {

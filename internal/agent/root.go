@@ -55,12 +55,16 @@ func prepareRoot(p Paths) error {
 
 // removeRoot removes what is empty, up to shoal's directory under /run.
 func removeRoot(p Paths) {
+	if _, err := os.Stat(root); err != nil {
+		return
+	}
 	unlock, err := lockRoot()
 	if err != nil {
 		return
 	}
 	defer unlock()
-	removeEmpty(p.Pins(), filepath.Dir(p.Pins()))
+	instance := filepath.Dir(p.state())
+	removeEmpty(p.Pins(), filepath.Dir(p.Pins()), instance, filepath.Dir(instance))
 	_ = dataplane.UnmountFS(bpfRoot) // in use: another cluster's pins are in it
 	removeEmpty(root)
 }

@@ -52,20 +52,31 @@ func loadState(p Paths) (*State, error) {
 // save replaces the file at once: it is never half written.
 func (s *State) save(p Paths) error {
 	data, err := json.MarshalIndent(s, "", "  ")
+	if err == nil {
+		err = replaceFile(p.state(), data)
+	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", p.state(), err)
 	}
-	if err := os.MkdirAll(filepath.Dir(p.state()), 0o755); err != nil {
-		return fmt.Errorf("write %s: %w", p.state(), err)
-	}
-	partial := p.state() + ".partial"
-	if err := os.WriteFile(partial, data, 0o600); err != nil {
-		return fmt.Errorf("write %s: %w", p.state(), err)
-	}
-	if err := os.Rename(partial, p.state()); err != nil {
-		return fmt.Errorf("write %s: %w", p.state(), err)
-	}
 	return nil
+}
+
+// replaceFile makes the file's directory, too: again where another cluster, the
+// last one in it, has removed it meanwhile.
+func replaceFile(path string, data []byte) (err error) {
+	partial := path + ".partial"
+	for range 10 {
+		if err = os.MkdirAll(filepath.Dir(path), 0o755); err == nil {
+			err = os.WriteFile(partial, data, 0o600)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(partial, path)
 }
 
 func removeState(p Paths) error {
@@ -73,7 +84,6 @@ func removeState(p Paths) error {
 	if err := os.Remove(p.state()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove %s: %w", p.state(), err)
 	}
-	removeEmpty(filepath.Dir(p.state()), filepath.Dir(filepath.Dir(p.state())))
 	return nil
 }
 
