@@ -45,6 +45,31 @@ static __always_inline __u32 frame_length(frame *ctx)
 #endif
 }
 
+/* Offsets that can be read in place: all headers begin at even ones. */
+#define NEAR 0xfe
+
+static __always_inline bool is_near(__u32 offset)
+{
+	return !(offset & ~NEAR);
+}
+
+/* Where an offset that is_near() is; the bound is for the verifier. */
+static __always_inline void *near(const frame *ctx, __u32 offset)
+{
+	return frame_data(ctx) + (offset & NEAR);
+}
+
+/* Loads a header. Where it is in reach that saves the helper's 20 ns. */
+static __always_inline long load_header(frame *ctx, __u32 offset, void *to, __u32 size)
+{
+	void *from = near(ctx, offset);
+
+	if (!is_near(offset) || from + size > frame_end(ctx))
+		return load(ctx, offset, to, size);
+	__builtin_memcpy(to, __builtin_assume_aligned(from, 2), size);
+	return 0;
+}
+
 /* Whether a packet of that many bytes fits in behind the Ethernet header. */
 static __always_inline bool holds(frame *ctx, __u32 length)
 {

@@ -191,25 +191,36 @@ static __always_inline int ingress_flow(frame *ctx, struct flow *f)
 	return act(ctx, f, half, state);
 }
 
-/* A parsed packet to the cluster MAC: its ICMP and heartbeats, then its flow. */
+/* ICMP, and what may be a heartbeat. */
+static __noinline int ingress_special(frame *ctx, struct flow *f, __u8 ttl)
+{
+	if (is_icmp(f))
+		return follow_icmp(ctx, f);
+	if (!load_ports(ctx, f))
+		return DROP_MALFORMED;
+	return f->dport == heartbeat_port ? ingress_heartbeat(ctx, f, ttl) : NO_VERDICT;
+}
+
+/* Whether a packet goes to the heartbeat port, or has it where no look in place reaches. */
+static __always_inline bool may_be_heartbeat(frame *ctx, const struct flow *f)
+{
+	__u16 *ports = near(ctx, f->l4);
+
+	if (!heartbeat_port || f->protocol != IPPROTO_UDP || f->fragment)
+		return false;
+	return !is_near(f->l4) || (void *)(ports + 2) > frame_end(ctx) || ports[1] == heartbeat_port;
+}
+
+/* A parsed packet to the cluster MAC: what is special in it, then its flow. */
 static __always_inline int ingress_packet(frame *ctx, struct flow *f, __u8 ttl)
 {
 	struct flow copy;
 	int verdict;
 
-	if (is_icmp(f)) {
-		verdict = follow_icmp(ctx, f);
-		if (verdict != NO_VERDICT)
-			return verdict;
-	} else if (heartbeat_port && f->protocol == IPPROTO_UDP && !f->fragment) {
-		if (!load_ports(ctx, f))
-			return DROP_MALFORMED;
-		if (f->dport == heartbeat_port) {
-			copy = *f;
-			verdict = ingress_heartbeat(ctx, &copy, ttl);
-			if (verdict != NO_VERDICT)
-				return verdict;
-		}
+	if (is_icmp(f) || may_be_heartbeat(ctx, f)) {
+		copy = *f; /* so that f itself can stay in registers */
+		verdict = ingress_special(ctx, &copy, ttl);
+		return verdict == NO_VERDICT ? ingress_flow(ctx, &copy) : verdict;
 	}
 	return ingress_flow(ctx, f);
 }
@@ -244,12 +255,14 @@ static __always_inline int ingress_ipv6(frame *ctx, bool to_cluster)
 	struct ipv6hdr *ip = frame_data(ctx) + ETH_HLEN;
 	struct flow f = {}, copy;
 	int verdict = parse_ipv6(ctx, &f);
+	__u8 type;
 
 	if (verdict != NO_VERDICT)
 		return to_cluster ? verdict : PASS_OTHER;
 	if (f.protocol == ICMP6 && !f.fragment) {
-		if (load(ctx, f.l4, &f.icmp_type, 1))
+		if (load(ctx, f.l4, &type, sizeof(type)))
 			return to_cluster ? DROP_MALFORMED : PASS_OTHER;
+		f.icmp_type = type;
 		if (is_neighbour(&f)) {
 			copy = f;
 			return ingress_nd(ctx, &copy, to_cluster);

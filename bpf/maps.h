@@ -81,7 +81,10 @@ static __always_inline void count(enum verdict verdict)
 
 static __always_inline bool mac_equal(const volatile struct mac *a, const volatile struct mac *b)
 {
-	return !((a->half[0] ^ b->half[0]) | (a->half[1] ^ b->half[1]) | (a->half[2] ^ b->half[2]));
+	__u32 diff = (a->half[0] ^ b->half[0]) | (a->half[1] ^ b->half[1]) | (a->half[2] ^ b->half[2]);
+
+	asm("" : "+r"(diff)); /* or the compiler makes three branches of it */
+	return !diff;
 }
 
 /* A constant is read as volatile always: what the compiler sees of it is zero. */

@@ -78,7 +78,7 @@ static __noinline int moving(frame *ctx, struct flow *f, enum bucket_state state
 	if (f->protocol != IPPROTO_TCP || f->fragment)
 		return state == ACQUIRING ? HANDLE_NEW_FLOW : DROP_NOT_MY_FLOW;
 	/* Of a packet that an ICMP error quotes only the ports are sure to be there. */
-	if (!load_ports(ctx, f) || (!f->quoted && load(ctx, f->l4, &tcp, sizeof(tcp))))
+	if (!load_ports(ctx, f) || (!f->quoted && load_header(ctx, f->l4, &tcp, sizeof(tcp))))
 		return DROP_MALFORMED;
 	if (tcp.syn && !tcp.ack)
 		return state == ACQUIRING ? HANDLE_NEW_FLOW : DROP_NOT_MY_FLOW;

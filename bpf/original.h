@@ -79,7 +79,7 @@ static __noinline int original_bucket(frame *ctx, struct flow *f, __u32 *bucket)
 			return DROP_MALFORMED;
 		if (tracked_source(ctx, f, addr))
 			goto found;
-		if (f->protocol == IPPROTO_TCP && !f->quoted && load(ctx, f->l4, &tcp, sizeof(tcp)))
+		if (f->protocol == IPPROTO_TCP && !f->quoted && load_header(ctx, f->l4, &tcp, sizeof(tcp)))
 			return DROP_MALFORMED;
 		if (f->quoted || (f->protocol == IPPROTO_TCP && (!tcp.syn || tcp.ack)))
 			return DROP_UNTRACKED;

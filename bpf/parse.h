@@ -150,7 +150,7 @@ static __always_inline int parse_ipv4(frame *ctx, struct flow *f)
 static __always_inline int parse_ipv6(frame *ctx, struct flow *f)
 {
 	struct ipv6hdr *ip = frame_data(ctx) + ETH_HLEN;
-	struct upper up = { .offset = ETH_HLEN + sizeof(*ip) };
+	struct upper up;
 	__u32 total;
 
 	if ((void *)(ip + 1) > frame_end(ctx))
@@ -163,14 +163,19 @@ static __always_inline int parse_ipv6(frame *ctx, struct flow *f)
 	f->v6 = true;
 	__builtin_memcpy(f->src, &ip->saddr, sizeof(f->src));
 	__builtin_memcpy(f->dst, &ip->daddr, sizeof(f->dst));
-	f->end = up.end = ETH_HLEN + total;
-	up.protocol = ip->nexthdr;
-	if (is_extension(up.protocol) && !skip_extensions(ctx, &up))
-		return DROP_MALFORMED;
-	f->protocol = up.protocol;
-	f->l4 = up.offset;
-	f->fragment = up.fragment;
-	if (f->end < up.offset + (f->fragment ? 0 : shortest(f->protocol)))
+	f->end = ETH_HLEN + total;
+	f->l4 = ETH_HLEN + sizeof(*ip);
+	f->protocol = ip->nexthdr;
+	f->fragment = false;
+	if (is_extension(f->protocol)) {
+		up = (struct upper){ .offset = f->l4, .end = f->end, .protocol = f->protocol };
+		if (!skip_extensions(ctx, &up))
+			return DROP_MALFORMED;
+		f->protocol = up.protocol;
+		f->l4 = up.offset;
+		f->fragment = up.fragment;
+	}
+	if (f->end < f->l4 + (f->fragment ? 0 : shortest(f->protocol)))
 		return DROP_MALFORMED;
 	return NO_VERDICT;
 }
@@ -259,7 +264,7 @@ static __always_inline bool load_ports(frame *ctx, struct flow *f)
 
 	if (!has_ports(f->protocol) || f->fragment)
 		return true;
-	if (load_within(ctx, f->end, f->l4, ports, sizeof(ports)))
+	if (f->l4 + sizeof(ports) > f->end || load_header(ctx, f->l4, ports, sizeof(ports)))
 		return false;
 	f->sport = ports[0];
 	f->dport = ports[1];
