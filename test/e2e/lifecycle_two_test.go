@@ -3,10 +3,12 @@
 package e2e
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/shoal-net/shoal/internal/cluster"
 )
@@ -131,10 +133,14 @@ func (h *host) addLoop(one, other string) {
 		// What the kernel itself would add takes a while; none is wanted here.
 		own, err := netlink.ParseAddr([]string{"fe80::31/64", "fe80::41/64"}[i])
 		must(h.t, err)
-		own.Flags = 0x02 // IFA_F_NODAD
+		own.Flags = unix.IFA_F_NODAD
 		must(h.t, h.ns.Netlink().AddrAdd(l, own))
 		a, err := netlink.ParseAddr([]string{"10.70.0.1/24", "10.71.0.1/24"}[i])
 		must(h.t, err)
 		must(h.t, h.ns.Netlink().AddrAdd(l, a))
+		group := []string{"ff02::1:ff00:31", "ff02::1:ff00:41"}[i]
+		await(h.t, name+" to join the group of its address", func() bool {
+			return strings.Contains(in(h.t, h.ns, "ip", "maddress", "show", "dev", name), group)
+		})
 	}
 }
