@@ -70,6 +70,11 @@ func newSite(t *testing.T, o lab.Options) *site {
 		s.server = openTap(t, s.Server, "eth0")
 	}
 	s.rogues = openTap(t, s.Switch, "", sourceFilter(s.clusterMACs())...)
+	t.Cleanup(func() {
+		for _, p := range s.rogues.take(t) {
+			t.Errorf("a frame from a cluster MAC, to %s: %v", p.ethTo, p)
+		}
+	})
 	for _, ns := range s.namespaces() {
 		unlimitICMP(t, ns)
 	}
@@ -154,6 +159,17 @@ func (s *site) owner(client netip.Addr) int {
 
 // target is what a client of the same family asks.
 func (s *site) target(client netip.Addr) netip.Addr { return sameFamily(s.Targets(), client)[0] }
+
+// warmUp lets all hosts find each other: what is sent while an address is still
+// being resolved waits in a queue that is not long.
+func (s *site) warmUp(t *testing.T) {
+	t.Helper()
+	few, _ := s.clientsOfAllNodes(1)
+	port := s.nextPort()
+	each(t, few, func(ctx context.Context, client netip.Addr) error {
+		return s.askUDP(ctx, netip.AddrPortFrom(client, port), 100)
+	})
+}
 
 // nextPort returns a port that no earlier traffic of this lab had.
 func (s *site) nextPort() uint16 {

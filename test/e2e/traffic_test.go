@@ -13,18 +13,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var nodeCounts = []int{2, 3, 5}
-
 // eachCluster runs a test on clusters of several sizes.
 func eachCluster(t *testing.T, mode cluster.Mode, o lab.Options, run func(*testing.T, *site)) {
 	kind := mode.String()
 	if o.RouterMTU != 0 {
 		kind += " and router"
 	}
-	for _, nodes := range nodeCounts {
+	for _, nodes := range []int{2, 3, 5} {
 		t.Run(fmt.Sprintf("%s/%d nodes", kind, nodes), func(t *testing.T) {
 			o.Mode, o.Nodes = mode, nodes
-			run(t, newSite(t, o))
+			s := newSite(t, o)
+			s.warmUp(t)
+			run(t, s)
 		})
 	}
 }
