@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"image/color"
+	"os"
 	"path/filepath"
+	"unicode/utf8"
 
 	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/font"
 	"gonum.org/v1/plot/plotter"
 	"gonum.org/v1/plot/vg"
 )
@@ -16,6 +20,12 @@ var (
 	peerColor  = color.RGBA{R: 0xa0, G: 0xa0, B: 0xa0, A: 0xff}
 )
 
+const (
+	barsWidth = 360 // of the longest bar, points
+	charWidth = 6.5 // of a name's letters, with room for viewers that have a wider font
+	rowHeight = 20
+)
+
 // bar is one bar of a plot, drawn from left to right.
 type bar struct {
 	name  string
@@ -24,41 +34,66 @@ type bar struct {
 	color color.Color
 }
 
-// barPlot draws bars, the first on top.
-func barPlot(path, title, axis string, bars []bar) error {
+// barPlot draws bars, the first on top, with their names in a column before them.
+func barPlot(path, title string, bars []bar) error {
+	plot.DefaultFont = font.Font{Typeface: "Liberation", Variant: "Sans"}
+	plotter.DefaultFont = plot.DefaultFont
 	p := plot.New()
+	longest, letters := 0.0, 0
+	for _, b := range bars {
+		longest = max(longest, b.value)
+		letters = max(letters, utf8.RuneCountInString(b.name))
+	}
+	column := charWidth * float64(letters) // points
 	p.Title.Text = title
 	p.Title.Padding = vg.Points(8)
-	p.X.Label.Text = axis
-	p.X.Min = 0
-	p.Y.Padding = vg.Points(4)
-	names := make([]string, len(bars))
-	labels := plotter.XYLabels{}
-	longest := 0.0
+	p.X.Min, p.X.Max = -longest*column/barsWidth, longest*1.12
+	p.X.LineStyle.Width = 0
+	p.X.Tick.Marker = plot.TickerFunc(barTicks)
+	p.HideY()
+
+	var names, labels plotter.XYLabels
 	for i, b := range bars {
-		at := len(bars) - 1 - i
-		names[at] = b.name
+		at := float64(len(bars) - 1 - i)
 		chart, err := plotter.NewBarChart(plotter.Values{b.value}, vg.Points(13))
 		if err != nil {
 			return fmt.Errorf("plot %s: %w", path, err)
 		}
-		chart.Horizontal, chart.XMin, chart.Color, chart.LineStyle.Width = true, float64(at), b.color, 0
+		chart.Horizontal, chart.XMin, chart.Color, chart.LineStyle.Width = true, at, b.color, 0
 		p.Add(chart)
-		labels.XYs = append(labels.XYs, plotter.XY{X: b.value, Y: float64(at)})
+		names.XYs = append(names.XYs, plotter.XY{X: p.X.Min, Y: at})
+		names.Labels = append(names.Labels, b.name)
+		labels.XYs = append(labels.XYs, plotter.XY{X: b.value, Y: at})
 		labels.Labels = append(labels.Labels, " "+b.label)
-		longest = max(longest, b.value)
 	}
-	text, err := plotter.NewLabels(labels)
+	for _, text := range []plotter.XYLabels{names, labels} {
+		drawn, err := plotter.NewLabels(text)
+		if err != nil {
+			return fmt.Errorf("plot %s: %w", path, err)
+		}
+		drawn.Offset.Y = -vg.Points(4)
+		p.Add(drawn)
+	}
+	return save(p, path, vg.Points(column+barsWidth*1.15), vg.Points(float64(50+rowHeight*len(bars))))
+}
+
+// barTicks leaves out the ticks below the names, and those whose numbers would
+// run over the edge.
+func barTicks(_, high float64) []plot.Tick { return plot.DefaultTicks{}.Ticks(0, high*0.95) }
+
+// save writes a plot, with fonts to fall back on for who lacks that of the plot.
+func save(p *plot.Plot, path string, width, height vg.Length) error {
+	drawn, err := p.WriterTo(width, height, "svg")
 	if err != nil {
 		return fmt.Errorf("plot %s: %w", path, err)
 	}
-	text.Offset.Y = -vg.Points(4)
-	p.Add(text)
-	p.NominalY(names...)
-	p.X.Max = longest * 1.12 // room for the labels
-	height := vg.Points(float64(70 + 20*len(bars)))
-	if err := p.Save(vg.Points(640), height, path); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+	var svg bytes.Buffer
+	if _, err := drawn.WriteTo(&svg); err != nil {
+		return fmt.Errorf("plot %s: %w", path, err)
+	}
+	text := bytes.ReplaceAll(svg.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif"))
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		return fmt.Errorf("write the plot: %w", err)
 	}
 	return nil
 }
@@ -67,32 +102,33 @@ func barPlot(path, title, axis string, bars []bar) error {
 func (r *report) plots(dir string) error {
 	var costs, drops, transfers []bar
 	for i, c := range r.costs {
-		if i == c.floor {
-			continue
+		if i != c.floor {
+			costs = append(costs, newBar(c.name, c.total.minus(r.costs[c.floor].total).median(), "%.0f", shoalColor))
 		}
-		costs = append(costs, newBar(c.name, c.total.minus(r.costs[c.floor].total).median(), "%.0f", shoalColor))
 	}
 	for _, d := range r.drops {
-		costs := newBar(d.name, d.delivered.median(), "%.0f", peerColor)
+		c := peerColor
 		if d.shoal {
-			costs.color = shoalColor
+			c = shoalColor
 		}
-		drops = append(drops, costs)
+		drops = append(drops, newBar(d.name, d.delivered.median(), "%.0f", c))
 	}
 	for _, t := range r.transfers {
 		transfers = append(transfers,
 			newBar(t.name+", upload", t.upload.median(), "%.1f", shoalColor),
 			newBar(t.name+", download", t.download.median(), "%.1f", lightColor))
 	}
-	if err := barPlot(filepath.Join(dir, "cost.svg"), "Paths through the programs", "ns more than a bare drop", costs); err != nil {
+	if err := barPlot(filepath.Join(dir, "cost.svg"), "Paths through the programs: ns more than a bare drop", costs); err != nil {
 		return err
 	}
-	if err := barPlot(filepath.Join(dir, "drop.svg"), "Another node's packet, from the wire to its drop", "CPU time at the node, ns", drops); err != nil {
+	if err := barPlot(filepath.Join(dir, "drop.svg"), "Another node's packet, from the wire to its drop: ns of CPU time", drops); err != nil {
 		return err
 	}
-	return barPlot(filepath.Join(dir, "transfer.svg"), "One TCP transfer through a node", "Gbit/s", transfers)
+	return barPlot(filepath.Join(dir, "transfer.svg"), "One TCP transfer: Gbit/s", transfers)
 }
 
+// newBar makes a bar; what noise took below zero has none.
 func newBar(name string, value float64, format string, c color.Color) bar {
-	return bar{name, max(value, 0), fmt.Sprintf(format, value), c}
+	value = max(value, 0)
+	return bar{name, value, fmt.Sprintf(format, value), c}
 }
