@@ -82,14 +82,6 @@ type request struct {
 // handlers is the number of nodes that had the request.
 func (r *request) handlers() int { return bits.OnesCount64(r.nodes) }
 
-// node is the lowest id of the nodes that had the request; 0 if none is known.
-func (r *request) node() int {
-	if r.nodes == 0 {
-		return 0
-	}
-	return bits.TrailingZeros64(r.nodes) + 1
-}
-
 // A tracker knows the requests on their way. Services, captures and probes
 // tell it what they see.
 type tracker struct {

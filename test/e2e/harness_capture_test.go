@@ -37,7 +37,7 @@ const preroutingRules = `table inet e2e_seen {
 // Attributes of linux/netfilter/nfnetlink_log.h.
 const (
 	logGroup        = 7
-	logPacket       = unix.NFNL_SUBSYS_ULOG<<8 | 0
+	logPacket       = unix.NFNL_SUBSYS_ULOG << 8
 	logConfig       = unix.NFNL_SUBSYS_ULOG<<8 | 1
 	cfgCommand      = 1
 	cfgMode         = 2

@@ -85,9 +85,6 @@ func (g *gauge) nft(script string) string {
 	return out
 }
 
-// remove takes the gauge off the host, so that it is no trace there.
-func (g *gauge) remove() { g.t.Helper(); g.nft("delete table inet gauge") }
-
 // reset begins anew.
 func (g *gauge) reset() { g.t.Helper(); g.nft("flush set inet gauge v4; flush set inet gauge v6") }
 
