@@ -110,6 +110,8 @@ func (a *Agent) run(ctx context.Context, ready func()) error {
 	if a.cluster.Mode == cluster.Gateway && a.cluster.Hash.Affinity == cluster.ByFlow {
 		a.log.Warn("affinity flow: a node that translates addresses or ports would split connections between nodes")
 	}
+	// Snooping switches must know of this node before anybody counts on it.
+	a.tend(time.Now())
 	a.log.Info("serving", "cluster", a.cluster.Name, "node", a.cluster.Self, "buckets", a.owned(), "of", len(a.owners))
 	if ready != nil {
 		ready()
@@ -192,7 +194,6 @@ func (a *Agent) extend() {
 func (a *Agent) loop(ctx context.Context, events <-chan netdev.Event) error {
 	check := time.NewTicker(checkInterval)
 	defer check.Stop()
-	a.tend(time.Now())
 	for {
 		select {
 		case <-ctx.Done():
