@@ -17,19 +17,19 @@ import (
 	"github.com/shoal-net/shoal/internal/lab"
 )
 
-// A bystander is a port of the clients' bridge that has no part in anything,
-// and counts the frames to the cluster MAC that it gets.
+// A bystander is a port of a bridge that has no part in anything, and counts
+// the frames to the cluster MAC that it gets.
 type bystander struct{ frames atomic.Int64 }
 
-func newBystander(t *testing.T, l *lab.Lab, mac cluster.MAC) *bystander {
+func newBystander(t *testing.T, l *lab.Lab, on string, mac cluster.MAC) *bystander {
 	t.Helper()
 	links := l.Switch.Netlink()
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = "by-port"
-	bridge, err := links.LinkByName("br-client")
+	attrs.Name = "by-" + on
+	bridge, err := links.LinkByName(on)
 	must(t, err)
 	attrs.MasterIndex = bridge.Attrs().Index
-	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "by-stander"}
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "at-" + on}
 	must(t, links.LinkAdd(veth))
 	must(t, links.LinkSetUp(veth))
 	peer, err := links.LinkByName(veth.PeerName)
@@ -81,45 +81,73 @@ func clusterMAC(t *testing.T, n *lab.Node) cluster.MAC {
 	return mac
 }
 
-// A bridge that snoops, with queriers of both families: the nodes' joins and
+// Bridges that snoop, with queriers of both families: the nodes' joins and
 // router advertisements bring them the cluster's frames, and nobody else.
 func TestModesSnoopingBridge(t *testing.T) {
-	l, _ := newLab(t, lab.Options{Nodes: 3, Clients: 10, L2: cluster.IGMP, Snooping: true})
-	other := newBystander(t, l, clusterMAC(t, l.Nodes[0]))
-	// Until its querier is trusted, a bridge floods.
-	flooded := false
-	await(t, "a round of requests that the bystander sees nothing of", func() bool {
-		before := other.frames.Load()
-		checkDatagrams(t, l, 10)
-		flooded = flooded || other.frames.Load() > before
-		return other.frames.Load() == before
-	})
-	if !flooded {
-		t.Error("the bystander never saw a frame: it sees nothing, whatever the bridge does")
-	}
-	checkJoined(t, l)
-	gauges := gaugeNodes(t, l)
-	other.frames.Store(0)
-	probe(t, l, lab.TCP, lab.UDP, lab.Ping)
-	checkDatagrams(t, l, fragmented)
-	checkOneHandler(t, gauges, l.ClientAddresses(), viaTCP, viaUDP, viaICMP)
-	if n := other.frames.Load(); n > 0 {
-		t.Errorf("a port that no node is on got %d frames to the cluster", n)
+	for _, c := range []struct {
+		mode    cluster.Mode
+		bridges map[string]string // and how the names of the nodes' ports end there
+	}{
+		{cluster.Backend, map[string]string{"br-client": "-c"}},
+		{cluster.Gateway, map[string]string{"br-client": "-c", "br-server": "-s"}},
+	} {
+		t.Run(c.mode.String(), func(t *testing.T) {
+			l, _ := newLab(t, lab.Options{Mode: c.mode, Nodes: 3, Clients: 10, L2: cluster.IGMP, Snooping: true})
+			mac := clusterMAC(t, l.Nodes[0]) // the addresses of both sides end alike
+			bystanders := map[string]*bystander{}
+			for bridge := range c.bridges {
+				bystanders[bridge] = newBystander(t, l, bridge, mac)
+			}
+			for bridge, other := range bystanders {
+				awaitSnooping(t, l, bridge, other)
+				checkJoined(t, l, bridge, c.bridges[bridge], mac)
+			}
+			gauges := gaugeNodes(t, l)
+			for _, other := range bystanders {
+				other.frames.Store(0)
+			}
+			probe(t, l, lab.TCP, lab.UDP, lab.Ping)
+			checkDatagrams(t, l, fragmented)
+			checkOneHandler(t, gauges, l.ClientAddresses(), viaTCP, viaUDP, viaICMP)
+			for bridge, other := range bystanders {
+				if n := other.frames.Load(); n > 0 {
+					t.Errorf("a port of %s that no node is on got %d frames to the cluster", bridge, n)
+				}
+			}
+			for bridge, other := range bystanders {
+				in(t, l.Switch, "ip", "link", "set", bridge, "type", "bridge", "mcast_snooping", "0")
+				checkDatagrams(t, l, 10)
+				if other.frames.Load() == 0 {
+					t.Errorf("the bystander on %s sees nothing, whatever the bridge does", bridge)
+				}
+			}
+		})
 	}
 }
 
-// checkJoined looks for the nodes' ports in the bridge's database of groups and
-// routers.
-func checkJoined(t *testing.T, l *lab.Lab) {
+// awaitSnooping waits until a bridge sends a bystander nothing of a round of
+// requests: until its queriers are trusted, it floods. Meanwhile nothing may be
+// lost.
+func awaitSnooping(t *testing.T, l *lab.Lab, bridge string, other *bystander) {
 	t.Helper()
-	mac := clusterMAC(t, l.Nodes[0])
-	entries := strings.Split(in(t, l.Switch, "bridge", "-details", "mdb", "show"), "\n")
+	await(t, "a round of requests that the bystander on "+bridge+" sees nothing of", func() bool {
+		before := other.frames.Load()
+		checkDatagrams(t, l, 10)
+		return other.frames.Load() == before
+	})
+}
+
+// checkJoined looks for the nodes' ports in a bridge's database of groups and
+// routers.
+func checkJoined(t *testing.T, l *lab.Lab, bridge, suffix string, mac cluster.MAC) {
+	t.Helper()
+	entries := strings.Split(in(t, l.Switch, "bridge", "-details", "mdb", "show", "dev", bridge), "\n")
 	for _, n := range l.Nodes {
-		port := n.Name + "-c"
+		port := n.Name + suffix
 		for _, words := range [][2]string{
 			{"port " + port, "grp " + cluster.GroupIPv4(mac).String()},
 			{"port " + port, "grp " + cluster.GroupIPv6(mac).String()},
-			{"router ports on br-client:", port},
+			{"router ports on " + bridge + ":", port},
 		} {
 			if !slices.ContainsFunc(entries, func(e string) bool {
 				return strings.Contains(e+" ", words[0]+" ") && strings.Contains(e+" ", " "+words[1]+" ")
