@@ -35,6 +35,11 @@ func newHost(t *testing.T, topology cluster.Mode) *host {
 	t.Helper()
 	l := startLab(t, lab.Options{Mode: topology, Nodes: 1, Clients: 4, NoAgents: true})
 	h := &host{t, l, l.Nodes[0].NS, l.Nodes[0].Instance}
+	// The kernel joins the groups of IPv6 addresses when it gets to it. Both of
+	// an interface, link-local and not, have the same one.
+	await(t, "the groups of the host's own addresses", func() bool {
+		return strings.Count(in(t, h.ns, "ip", "maddress", "show"), "ff02::1:ff00:1 users 2") == len(linksOf(topology))
+	})
 	t.Cleanup(func() {
 		if out, exit := h.run("down"); exit != 0 {
 			t.Errorf("shoal down: exit status %d: %s", exit, out)
