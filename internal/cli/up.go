@@ -16,8 +16,8 @@ import (
 	"github.com/shoal-net/shoal/match"
 )
 
-const upHelp = `Runs this node of a cluster in the foreground, until SIGINT or SIGTERM: then it
-takes everything away again.
+const upHelp = `Runs this node of a cluster in the foreground, until SIGINT, SIGTERM or SIGHUP:
+then it takes everything away again.
 
 Without a file, in the form of the iptables match "cluster", beside nodes that
 still use it:
