@@ -24,6 +24,7 @@ var endings = []struct {
 }{
 	{"SIGTERM", func(h *host, p *process) { h.signal(p, syscall.SIGTERM) }},
 	{"SIGINT", func(h *host, p *process) { h.signal(p, syscall.SIGINT) }},
+	{"SIGHUP", func(h *host, p *process) { h.signal(p, syscall.SIGHUP) }},
 	{"down of a running agent", func(h *host, p *process) { h.down(); p.wait(h.t) }},
 	{"down of a killed agent", func(h *host, p *process) {
 		must(h.t, p.cmd.Process.Kill())
