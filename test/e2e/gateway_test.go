@@ -22,10 +22,21 @@ var gatewayTraffic = []trafficTest{
 	{"rounds of datagrams", testRounds},
 	{"server opens TCP", testServerOpensTCP},
 	{"server opens UDP", testServerOpensUDP},
+	{"server asks a closed port", testServerAsksClosedPort},
 }
 
 func TestGateway(t *testing.T) {
-	eachCluster(t, cluster.Gateway, lab.Options{}, func(t *testing.T, s *site) { s.run(t, gatewayTraffic) })
+	eachCluster(t, cluster.Gateway, lab.Options{}, func(t *testing.T, s *site) {
+		s.run(t, basicTraffic, gatewayTraffic, ownTraffic, resolution, neighbourTraffic)
+		s.runFirewalled(t, basicTraffic, gatewayTraffic, ownTraffic)
+	})
+}
+
+func TestGatewayPath(t *testing.T) {
+	eachCluster(t, cluster.Gateway, routed, func(t *testing.T, s *site) {
+		s.run(t, pathTraffic, gatewayPathTraffic)
+		s.runFirewalled(t, pathTraffic, gatewayPathTraffic)
+	})
 }
 
 // The same sockets ask again and again, so that whatever a reply left behind
@@ -81,6 +92,24 @@ func testServerOpensUDP(t *testing.T, s *site) {
 	s.checkSpread(t, ev, of)
 }
 
+// A datagram of the server's to a port where no client listens is reported to
+// it once.
+func testServerAsksClosedPort(t *testing.T, s *site) {
+	s.reset(t)
+	each(t, s.ClientAddresses(), func(ctx context.Context, client netip.Addr) error {
+		return askClosed(ctx, s.Server, netip.AddrPort{}, netip.AddrPortFrom(client, closedPort))
+	})
+	s.checkOnce(t, s.take(t), s.ClientAddresses(), bothWays(1), func(p *packet) way {
+		switch {
+		case p.proto == unix.IPPROTO_UDP && p.toPort == closedPort:
+			return toClient
+		case p.isPortUnreachable() && p.quote.toPort == closedPort:
+			return fromClient
+		}
+		return other
+	})
+}
+
 // serverAsks lets the server open a connection to each client.
 func (s *site) serverAsks(t *testing.T, network string) events {
 	t.Helper()
@@ -131,32 +160,21 @@ const firewall = `table inet e2e_firewall {
 	}
 }`
 
-// Connection tracking on the nodes changes nothing, whether it takes over
-// connections in their middle (nf_conntrack_tcp_loose) or not.
-func TestGatewayFirewall(t *testing.T) {
-	for _, loose := range []string{"0", "1"} {
-		t.Run("loose "+loose, func(t *testing.T) {
-			eachCluster(t, cluster.Gateway, lab.Options{}, func(t *testing.T, s *site) {
-				s.raiseFirewall(t, loose)
-				s.run(t, basicTraffic)
-				s.run(t, gatewayTraffic)
-				s.checkFirewall(t)
-			})
-			eachCluster(t, cluster.Gateway, routed, func(t *testing.T, s *site) {
-				s.raiseFirewall(t, loose)
-				s.run(t, pathTraffic)
-				s.run(t, gatewayPathTraffic)
-				s.checkFirewall(t)
-			})
-		})
-	}
-}
-
-func (s *site) raiseFirewall(t *testing.T, loose string) {
-	t.Helper()
+// runFirewalled runs tests with connection tracking on the nodes, which is to
+// change nothing, whether it takes over connections in their middle
+// (nf_conntrack_tcp_loose) or not.
+func (s *site) runFirewalled(t *testing.T, tests ...[]trafficTest) {
 	for _, n := range s.Nodes {
 		in(t, n.NS, "nft", firewall)
-		must(t, n.NS.Sysctl("netfilter/nf_conntrack_tcp_loose", loose))
+	}
+	for _, loose := range []string{"0", "1"} {
+		t.Run("firewall, loose "+loose, func(t *testing.T) {
+			for _, n := range s.Nodes {
+				must(t, n.NS.Sysctl("netfilter/nf_conntrack_tcp_loose", loose))
+			}
+			s.run(t, tests...)
+			s.checkFirewall(t)
+		})
 	}
 }
 

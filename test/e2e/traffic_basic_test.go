@@ -22,12 +22,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A trafficTest is one kind of traffic on a site.
-type trafficTest struct {
-	name string
-	run  func(*testing.T, *site)
-}
-
 // basicTraffic is what every cluster carries.
 var basicTraffic = []trafficTest{
 	{"tcp", testTCP},
@@ -35,12 +29,6 @@ var basicTraffic = []trafficTest{
 	{"ping", testPing},
 	{"fragments", testFragments},
 	{"closed port", testClosedPort},
-}
-
-func (s *site) run(t *testing.T, tests []trafficTest) {
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) { test.run(t, s) })
-	}
 }
 
 // Each client opens a connection, asks and gets its answer.
@@ -234,35 +222,40 @@ func testFragments(t *testing.T, s *site) {
 	}
 }
 
-// A datagram to a port where nobody listens is reported once.
+// closedPort is one where nobody listens.
+const closedPort = 7999
+
+// A datagram to a closed port is reported once.
 func testClosedPort(t *testing.T, s *site) {
-	const closed = 7999
 	port := s.nextPort()
 	s.reset(t)
 	each(t, s.ClientAddresses(), func(ctx context.Context, client netip.Addr) error {
-		c, err := s.Clients.Dial(ctx, "udp", netip.AddrPortFrom(client, port), netip.AddrPortFrom(s.target(client), closed))
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		if _, err := io.WriteString(c, "anybody?"); err != nil {
-			return err
-		}
-		c.SetReadDeadline(time.Now().Add(answerTime))
-		if _, err := c.Read(make([]byte, 1)); !isRefused(err) {
-			return fmt.Errorf("%v, want connection refused", err)
-		}
-		return nil
+		return askClosed(ctx, s.Clients, netip.AddrPortFrom(client, port), netip.AddrPortFrom(s.target(client), closedPort))
 	})
 	s.checkOnce(t, s.take(t), s.ClientAddresses(), bothWays(1), func(p *packet) way {
 		switch {
-		case p.proto == unix.IPPROTO_UDP && p.toPort == closed && p.fromPort == port:
+		case p.proto == unix.IPPROTO_UDP && p.toPort == closedPort && p.fromPort == port:
 			return fromClient
-		case p.isPortUnreachable() && p.quote.fromPort == port && p.quote.toPort == closed:
+		case p.isPortUnreachable() && p.quote.fromPort == port && p.quote.toPort == closedPort:
 			return toClient
 		}
 		return other
 	})
 }
 
-func isRefused(err error) bool { return errors.Is(err, unix.ECONNREFUSED) }
+// askClosed sends a datagram to a closed port and awaits the refusal.
+func askClosed(ctx context.Context, ns *lab.Namespace, local, remote netip.AddrPort) error {
+	c, err := ns.Dial(ctx, "udp", local, remote)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "anybody?"); err != nil {
+		return err
+	}
+	c.SetReadDeadline(time.Now().Add(answerTime))
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNREFUSED) {
+		return fmt.Errorf("%v, want connection refused", err)
+	}
+	return nil
+}

@@ -11,24 +11,17 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/internal/lab"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// What hosts know of each other's MACs is confirmed again and again while
-// traffic flows, by solicitations to the host itself: nothing fails, and nobody
-// asks all again.
-func TestNeighbours(t *testing.T) {
-	for _, mode := range []cluster.Mode{cluster.Backend, cluster.Gateway} {
-		eachCluster(t, mode, lab.Options{}, func(t *testing.T, s *site) {
-			s.run(t, []trafficTest{
-				{"reachable", testReachable},
-				{"duplicates", testDuplicates},
-			})
-		})
-	}
+// neighbourTraffic is what keeps hosts knowing each other's MACs: solicitations
+// to the host itself again and again, while traffic flows; nothing fails, and
+// nobody asks all again.
+var neighbourTraffic = []trafficTest{
+	{"reachable", testReachable},
+	{"duplicates", testDuplicates},
 }
 
 // quickly makes a host doubt what it knows after a third of a second, and ask
@@ -157,12 +150,10 @@ func testDuplicates(t *testing.T, s *site) {
 		if on := in(t, n.NS, "cat", "/proc/sys/net/ipv6/conf/eth1/accept_dad"); strings.TrimSpace(on) != "1" {
 			t.Fatalf("%s does not detect duplicates", n.Name)
 		}
-		must(t, n.NS.Sysctl("ipv6/neigh/eth1/retrans_time_ms", "100"))
-		own := netip.MustParseAddr(fmt.Sprintf("fd77::2:%d", n.ID))
-		addAddress(t, n.NS, "eth1", own)
-		awaitAddress(t, n.NS, "eth1", own, 0)
+		addAddress(t, n.NS, "eth1", second(n))
 	}
 	for _, n := range s.Nodes {
+		awaitAddress(t, n.NS, "eth1", second(n), 0)
 		all, err := n.NS.Netlink().AddrList(nil, netlink.FAMILY_V6)
 		must(t, err)
 		for _, a := range all {
@@ -170,24 +161,37 @@ func testDuplicates(t *testing.T, s *site) {
 				t.Errorf("%s has %s with flags %#x", n.Name, a.IPNet, a.Flags)
 			}
 		}
+		removeAddress(t, n.NS, "eth1", second(n))
 	}
-	must(t, s.Clients.Sysctl("ipv6/neigh/eth0/retrans_time_ms", "100"))
 	vip := sameFamily(s.ClusterAddresses(), netip.IPv6Unspecified())[0]
-	addr := addAddress(t, s.Clients, "eth0", vip)
+	addAddress(t, s.Clients, "eth0", vip)
 	awaitAddress(t, s.Clients, "eth0", vip, unix.IFA_F_DADFAILED)
-	link, err := s.Clients.Netlink().LinkByName("eth0")
-	must(t, err)
-	must(t, s.Clients.Netlink().AddrDel(link, addr))
+	removeAddress(t, s.Clients, "eth0", vip)
 }
 
-// addAddress adds an IPv6 address with duplicate address detection.
-func addAddress(t *testing.T, ns *lab.Namespace, name string, a netip.Addr) *netlink.Addr {
+// second is another own address of a node's.
+func second(n *lab.Node) netip.Addr { return netip.MustParseAddr(fmt.Sprintf("fd77::2:%d", n.ID)) }
+
+// addAddress adds an IPv6 address with duplicate address detection, without
+// its random delay.
+func addAddress(t *testing.T, ns *lab.Namespace, name string, a netip.Addr) {
+	t.Helper()
+	must(t, ns.Sysctl("ipv6/neigh/"+name+"/retrans_time_ms", "100"))
+	must(t, ns.Sysctl("ipv6/conf/"+name+"/router_solicitation_delay", "0"))
+	link, err := ns.Netlink().LinkByName(name)
+	must(t, err)
+	must(t, ns.Netlink().AddrAdd(link, hostAddress(a)))
+}
+
+func removeAddress(t *testing.T, ns *lab.Namespace, name string, a netip.Addr) {
 	t.Helper()
 	link, err := ns.Netlink().LinkByName(name)
 	must(t, err)
-	addr := &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(128, 128)}}
-	must(t, ns.Netlink().AddrAdd(link, addr))
-	return addr
+	must(t, ns.Netlink().AddrDel(link, hostAddress(a)))
+}
+
+func hostAddress(a netip.Addr) *netlink.Addr {
+	return &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}}
 }
 
 // awaitAddress waits until the detection for an address has come to an end.
