@@ -58,6 +58,9 @@ func Run(ctx context.Context, o Options) error {
 // open makes or adopts the data plane, and takes over what the last agent
 // wrote down.
 func (a *Agent) open() error {
+	if err := a.takeOver(); err != nil {
+		return err
+	}
 	if err := prepareRoot(a.paths); err != nil {
 		return err
 	}
@@ -67,25 +70,36 @@ func (a *Agent) open() error {
 		return err
 	}
 	a.plane = plane
-	old, err := loadState(a.paths)
-	if err != nil {
-		return errors.Join(err, plane.Close())
-	}
-	a.state = &State{}
-	if old != nil {
-		a.state = old
-	}
-	a.state.PID = os.Getpid()
-	self, err := readProcess(a.state.PID)
-	if err != nil {
-		return errors.Join(fmt.Errorf("read own start time: %w", err), plane.Close())
-	}
-	a.state.StartTime = self.start
-	a.state.Cluster = a.cluster
-	a.state.Sysctls.Save = func() error { return a.state.save(a.paths) }
 	if plane.Adopted() {
 		a.log.Info("adopted the pinned data plane", "pins", a.paths.Pins())
 	}
+	return nil
+}
+
+// takeOver begins with what the last agent wrote down.
+func (a *Agent) takeOver() error {
+	state, err := loadState(a.paths)
+	if err != nil {
+		return err
+	}
+	if state == nil {
+		state = &State{}
+		if state.Namespace, err = netdev.Namespace(); err != nil {
+			return err
+		}
+	}
+	if err := state.checkNamespace(); err != nil {
+		return err
+	}
+	state.PID = os.Getpid()
+	self, err := readProcess(state.PID)
+	if err != nil {
+		return fmt.Errorf("read own start time: %w", err)
+	}
+	state.StartTime = self.start
+	state.Cluster = a.cluster
+	state.Sysctls.Save = func() error { return state.save(a.paths) }
+	a.state = state
 	return nil
 }
 

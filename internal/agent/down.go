@@ -92,25 +92,53 @@ func Down(ctx context.Context, p Paths) (bool, error) {
 		removeRoot(p) // an agent may have been killed just before it did that
 		return false, nil
 	}
+	if s != nil {
+		if err := s.checkNamespace(); err != nil {
+			return false, err
+		}
+	}
 	if s != nil && !s.gone() {
 		if err := stop(ctx, s.PID); err != nil {
 			return true, fmt.Errorf("stop the agent (process %d): %w", s.PID, err)
 		}
 	}
-	if s, err = loadState(p); err != nil {
-		return true, err
+	return true, removeLeftovers(p)
+}
+
+// removeLeftovers removes what an agent left behind. Addresses first: without programs
+// this host would answer for them.
+func removeLeftovers(p Paths) error {
+	s, err := loadState(p)
+	if err != nil {
+		return err
 	}
-	if s == nil { // the agent took itself down, or died before it did anything
-		s = &State{}
+	if s != nil {
+		err = removeAddresses(s)
+	} else {
+		s = &State{} // it did everything itself, or what it wrote down is lost
+		err = removePinnedAddresses(p)
 	}
-	if err := removeAddresses(s); err != nil {
-		return true, err
+	if err != nil {
+		return err
 	}
 	if err := dataplane.Remove(p.Pins()); err != nil {
-		return true, err
+		return err
 	}
 	_, err = finish(p, s)
-	return true, err
+	return err
+}
+
+// removePinnedAddresses goes by what the data plane takes for cluster addresses.
+func removePinnedAddresses(p Paths) error {
+	addrs, err := dataplane.Addresses(p.Pins())
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, addr := range addrs {
+		errs = append(errs, netdev.RemoveAddressEverywhere(addr))
+	}
+	return errors.Join(errs...)
 }
 
 // stop ends a process: with SIGTERM, and SIGKILL if that is not enough. The

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -54,7 +53,14 @@ func (a *Agent) ensure(l *attached) error {
 		}
 		return err
 	}
-	if info.Index != l.link.Index || info.MAC != l.link.MAC {
+	attached, err := a.plane.Attached(l.config.Name, info.Index)
+	if err != nil {
+		return err
+	}
+	if !attached && info.Index == l.link.Index {
+		a.log.Error("somebody took the programs away: putting them back", "interface", l.config.Name)
+	}
+	if !attached || info.Index != l.link.Index || info.MAC != l.link.MAC {
 		if err := a.attach(l, info); err != nil {
 			return err
 		}
@@ -114,16 +120,12 @@ func (a *Agent) ensureAddresses(l *attached) error {
 		if err != nil {
 			return err
 		}
+		known, err := a.note(AddedAddress{l.config.Name, l.link.Index, addr})
+		if err != nil {
+			return err
+		}
 		if has {
 			continue
-		}
-		entry := AddedAddress{l.config.Name, addr}
-		known := slices.Contains(a.state.Addresses, entry)
-		if !known {
-			a.state.Addresses = append(a.state.Addresses, entry)
-			if err := a.state.save(a.paths); err != nil {
-				return err
-			}
 		}
 		if _, err := netdev.AddAddress(l.link.Index, addr); err != nil {
 			return err
@@ -137,28 +139,33 @@ func (a *Agent) ensureAddresses(l *attached) error {
 	return nil
 }
 
+// note writes an address down; known says that it was on that interface, or on
+// one of that name, before.
+func (a *Agent) note(entry AddedAddress) (known bool, err error) {
+	if slices.Contains(a.state.Addresses, entry) {
+		return true, nil
+	}
+	known = slices.ContainsFunc(a.state.Addresses, func(e AddedAddress) bool {
+		return e.Interface == entry.Interface && e.Address == entry.Address
+	})
+	a.state.Addresses = append(a.state.Addresses, entry)
+	return known, a.state.save(a.paths)
+}
+
 // dropStale takes away what an earlier description had on this host and the
 // present one has not.
 func (a *Agent) dropStale() error {
-	wanted := func(e AddedAddress) bool {
-		return slices.ContainsFunc(a.cluster.Interfaces, func(i cluster.Interface) bool {
-			return i.Name == e.Interface && slices.Contains(i.Addresses, e.Address)
-		})
-	}
-	for _, e := range slices.Clone(a.state.Addresses) {
-		if wanted(e) {
-			continue
-		}
-		if err := removeAddress(e); err != nil {
-			return err
-		}
-		a.state.Addresses = slices.DeleteFunc(a.state.Addresses, func(o AddedAddress) bool { return o == e })
+	if err := a.dropAddresses(); err != nil {
+		return err
 	}
 	names := make([]string, 0, len(a.cluster.Interfaces))
 	for _, i := range a.cluster.Interfaces {
 		names = append(names, i.Name)
 	}
 	if err := a.plane.DetachOthers(names); err != nil {
+		return err
+	}
+	if err := a.dropSysctls(); err != nil {
 		return err
 	}
 	if a.state.Tracking && a.cluster.Hash.Key != cluster.KeyOriginal {
@@ -170,16 +177,29 @@ func (a *Agent) dropStale() error {
 	return a.state.save(a.paths)
 }
 
-func removeAddress(e AddedAddress) error {
-	info, err := netdev.Link(e.Interface)
-	if errors.Is(err, netdev.ErrNoLink) {
-		return nil // and the address with it
+func (a *Agent) dropAddresses() error {
+	var kept []AddedAddress
+	for _, e := range a.state.Addresses {
+		wanted := slices.ContainsFunc(a.cluster.Interfaces, func(i cluster.Interface) bool {
+			info, err := netdev.Link(i.Name)
+			return err == nil && info.Index == e.Index && slices.Contains(i.Addresses, e.Address)
+		})
+		if wanted {
+			kept = append(kept, e)
+			continue
+		}
+		if err := removeAddress(e); err != nil {
+			return err
+		}
 	}
-	if err == nil {
-		err = netdev.RemoveAddress(info.Index, e.Address)
-	}
-	if err != nil && !errors.Is(err, netdev.ErrNoLink) {
-		return fmt.Errorf("remove %s from %s: %w", e.Address, e.Interface, err)
-	}
+	a.state.Addresses = kept
 	return nil
+}
+
+func removeAddress(e AddedAddress) error {
+	err := netdev.RemoveAddress(e.Index, e.Address)
+	if errors.Is(err, netdev.ErrNoLink) {
+		return nil // gone, and the address with it
+	}
+	return err
 }

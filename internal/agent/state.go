@@ -21,16 +21,32 @@ import (
 type State struct {
 	PID       int              `json:"pid"`
 	StartTime uint64           `json:"start_time"` // of the process, in clock ticks since boot: tells apart processes of one id
+	Namespace uint64           `json:"namespace"`  // cookie of the network namespace that all this is in
 	Cluster   *cluster.Cluster `json:"cluster"`
 	Addresses []AddedAddress   `json:"addresses"`
 	Sysctls   netdev.Sysctls   `json:"sysctls"`
 	Tracking  bool             `json:"tracking"` // connection tracking was turned on
 }
 
-// AddedAddress is a cluster address on an interface.
+// AddedAddress is a cluster address on an interface. The index stays with the
+// interface when that is given another name.
 type AddedAddress struct {
 	Interface string     `json:"interface"`
+	Index     int        `json:"index"`
 	Address   netip.Addr `json:"address"`
+}
+
+// checkNamespace keeps a cluster's programs from being taken away, or over, in
+// a namespace that they are not in, while its addresses stay where they are.
+func (s *State) checkNamespace() error {
+	here, err := netdev.Namespace()
+	if err != nil {
+		return err
+	}
+	if s.Namespace != here {
+		return errors.New("this cluster was started in another network namespace: go there, or take another --instance")
+	}
+	return nil
 }
 
 // loadState returns nil where there is none.
@@ -44,7 +60,7 @@ func loadState(p Paths) (*State, error) {
 	}
 	s := new(State)
 	if err := json.Unmarshal(data, s); err != nil {
-		return nil, fmt.Errorf("read what the last agent did: %s: %w", p.state(), err)
+		return nil, fmt.Errorf("read what the last agent did: %s: %w; without that file `shoal down %s` goes by the data plane", p.state(), err, p.Cluster)
 	}
 	return s, nil
 }

@@ -54,6 +54,34 @@ func (a *Agent) share(others map[string]netdev.Change, want netdev.Sysctl) bool 
 	return true
 }
 
+// dropSysctls puts back what an earlier description needed and the present one
+// does not.
+func (a *Agent) dropSysctls() error {
+	needed := make(map[string]bool)
+	for _, want := range netdev.Needed(a.cluster) {
+		needed[want.Key] = true
+	}
+	unlock, err := lockRoot()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	stale := &State{}
+	var kept []netdev.Change
+	for _, c := range a.state.Sysctls.Changes {
+		if needed[c.Key] {
+			kept = append(kept, c)
+		} else {
+			stale.Sysctls.Changes = append(stale.Sysctls.Changes, c)
+		}
+	}
+	if _, err := restoreSysctls(a.paths, stale); err != nil {
+		return err
+	}
+	a.state.Sysctls.Changes = kept
+	return nil
+}
+
 // restoreSysctls puts back what no other cluster needs.
 func restoreSysctls(p Paths, s *State) (kept []netdev.Change, err error) {
 	if len(s.Sysctls.Changes) == 0 {

@@ -38,7 +38,7 @@ var rules = []rule{
 
 	{"internal/lab", libraries, imports("match", "internal/cluster", "internal/share")},
 	{"internal/agent", libraries, imports("match", "internal/cluster", "internal/share",
-		"internal/config", "internal/dataplane", "internal/netdev")},
+		"internal/dataplane", "internal/netdev")},
 	{"internal/cli", libraries, imports("match", "internal/cluster", "internal/share",
 		"internal/capture", "internal/config", "internal/lab", "internal/agent")},
 	{"cmd/shoal", stdlib, imports("internal/cli")},
@@ -56,7 +56,7 @@ var owners = map[string][]string{
 	"github.com/gopacket/gopacket": {"internal/capture", "test/e2e", "bench"},
 	"github.com/spf13/cobra":       {"internal/cli"},
 	"github.com/google/nftables":   {"internal/netdev", "test/e2e", "bench"},
-	"github.com/coreos/go-systemd": {"internal/agent", "internal/cli"},
+	"github.com/coreos/go-systemd": {"internal/cli"},
 	"gonum.org/v1/plot":            {"bench"},
 }
 

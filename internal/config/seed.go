@@ -3,6 +3,8 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/shoal-net/shoal/internal/cluster"
@@ -39,6 +41,9 @@ func FromMatch(m match.Match, interfaces []string, mark string) (*cluster.Cluste
 		}
 		c.Interfaces = append(c.Interfaces, ifc)
 	}
+	if err := checkInterfaces(c); err != nil {
+		return nil, err
+	}
 	if mark != "" {
 		parsed, err := parseMark(mark)
 		if err != nil {
@@ -67,7 +72,28 @@ func nodesOf(m match.Match) (nodes []cluster.Node, self int) {
 		})
 	}
 	mine.Name = fmt.Sprintf("node%d", mine.ID)
-	return append(nodes, mine), mine.ID
+	nodes = append(nodes, mine)
+	slices.SortFunc(nodes, func(a, b cluster.Node) int { return a.ID - b.ID })
+	return nodes, mine.ID
+}
+
+// checkInterfaces checks what no single interface shows.
+func checkInterfaces(c *cluster.Cluster) error {
+	holder := make(map[netip.Addr]string)
+	var sides [2]bool
+	for _, ifc := range c.Interfaces {
+		sides[ifc.Side] = true
+		for _, addr := range ifc.Addresses {
+			if other, twice := holder[addr]; twice && (other == ifc.Name || !addr.IsLinkLocalUnicast()) {
+				return fmt.Errorf("-i %s: address %s is given twice, first for %s", ifc.Name, addr, other)
+			}
+			holder[addr] = ifc.Name
+		}
+	}
+	if c.Mode == cluster.Gateway && !sides[cluster.ClientSide] {
+		return errors.New("-i: a gateway needs an interface on the client side, too: leave out side=server for it")
+	}
+	return nil
 }
 
 func parseInterface(text string) (cluster.Interface, error) {
@@ -76,15 +102,18 @@ func parseInterface(text string) (cluster.Interface, error) {
 	if !validInterfaceName(ifc.Name) {
 		return ifc, fmt.Errorf("%q cannot be an interface's name", ifc.Name)
 	}
-	l2Given := false
+	given := make(map[string]bool)
 	for _, part := range parts[1:] {
 		key, value, _ := strings.Cut(part, "=")
+		if given[key] && key != "address" {
+			return ifc, fmt.Errorf("%s= is given twice", key)
+		}
+		given[key] = true
 		var err error
 		switch key {
 		case "mac":
 			ifc.MAC, err = cluster.ParseMAC(value)
 		case "l2":
-			l2Given = true
 			err = ifc.L2.UnmarshalText([]byte(value))
 		case "side":
 			err = ifc.Side.UnmarshalText([]byte(value))
@@ -101,7 +130,7 @@ func parseInterface(text string) (cluster.Interface, error) {
 			return ifc, err
 		}
 	}
-	return ifc, completeMAC(&ifc, l2Given)
+	return ifc, completeMAC(&ifc, given["l2"])
 }
 
 // completeMAC finds the MAC from the address, or the mode from the MAC.

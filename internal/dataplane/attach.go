@@ -237,8 +237,25 @@ func (p *Plane) interfaceMaps(dir string) (map[string]*ebpf.Map, error) {
 	return maps, nil
 }
 
-// Detach removes the programs and counters of one interface.
-func (p *Plane) Detach(ifname string) error { return removePins(p.interfaceDir(ifname)) }
+// Attached reports whether the programs that were put on an interface are
+// there still.
+func (p *Plane) Attached(ifname string, index int) (bool, error) {
+	dir := p.interfaceDir(ifname)
+	egress, err := pinnedLink(filepath.Join(dir, egressHook.pin))
+	if err != nil || egress == nil || linkInterface(egress) != index {
+		return false, err
+	}
+	for _, h := range ingressHooks {
+		ingress, err := pinnedLink(filepath.Join(dir, h.pin))
+		if err != nil {
+			return false, err
+		}
+		if ingress != nil && linkInterface(ingress) == index {
+			return true, nil
+		}
+	}
+	return false, nil
+}
 
 // interfaceDir is where an interface's pins are. The BPF file system takes no
 // dots in names, and no interface has a colon in its own.

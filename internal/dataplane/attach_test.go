@@ -116,7 +116,7 @@ func TestForeignXDP(t *testing.T) {
 			if got := whatSits(t, ifc); got != (attached{there, 1, 1}) {
 				t.Errorf("on the interface: %+v", got)
 			}
-			must(t, p.Detach("one"))
+			must(t, removePins(p.interfaceDir("one")))
 			if got := whatSits(t, ifc); got != (attached{there, 0, 0}) {
 				t.Errorf("on the interface after Detach: %+v", got)
 			}

@@ -14,11 +14,11 @@ import (
 // Errors that callers and users tell apart.
 var (
 	// ErrLocked: another process writes this cluster's data plane.
-	ErrLocked = errors.New("another shoal process runs this cluster here")
+	ErrLocked = errors.New("another shoal process runs this cluster here: see `shoal status`; `shoal down` ends it")
 	// ErrOtherVersion: what is pinned is not what this program can adopt.
 	ErrOtherVersion = errors.New("the pinned data plane is of another version; take it down with that version's `shoal down`")
 	// ErrInterfaceTaken: another cluster has its programs on the interface.
-	ErrInterfaceTaken = errors.New("another shoal cluster has this interface; each cluster needs interfaces of its own")
+	ErrInterfaceTaken = errors.New("another shoal cluster has this interface, and each needs interfaces of its own: `shoal status` lists the clusters of this host, `shoal down NAME` takes one off")
 	// ErrForeignXDP: an XDP program that is not shoal's sits on the interface.
 	ErrForeignXDP = errors.New("another XDP program sits on this interface; remove it, or use `attach: tcx`")
 	// ErrMountNamespace: a BPF file system mounted here would end with the

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,6 +76,32 @@ func Inspect(dir string) (*Snapshot, error) {
 		}
 	}
 	return s, nil
+}
+
+// Addresses returns the cluster addresses that a pinned data plane knows; none
+// where none is pinned.
+func Addresses(dir string) ([]netip.Addr, error) {
+	m, err := ebpf.LoadPinnedMap(filepath.Join(dir, "addresses"), nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the pinned addresses: %w", err)
+	}
+	defer m.Close()
+	var (
+		addrs []netip.Addr
+		key   [16]byte
+		bits  uint32
+	)
+	it := m.Iterate()
+	for it.Next(&key, &bits) {
+		addrs = append(addrs, netip.AddrFrom16(key).Unmap())
+	}
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("read the pinned addresses: %w", err)
+	}
+	return addrs, nil
 }
 
 func inspectInterface(dir string) (InterfaceSnapshot, error) {

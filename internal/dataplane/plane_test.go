@@ -141,8 +141,8 @@ func TestPlaneCycle(t *testing.T) {
 	if !p.Adopted() {
 		t.Error("not adopted")
 	}
-	must(t, p.Detach("eth0.5"))
-	must(t, p.Detach("eth0.5"))
+	must(t, removePins(p.interfaceDir("eth0.5")))
+	must(t, removePins(p.interfaceDir("eth0.5")))
 	if got := whatSits(t, two); got != (attached{}) {
 		t.Errorf("left behind by Detach: %+v", got)
 	}

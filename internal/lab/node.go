@@ -200,14 +200,6 @@ func (n *Node) Stop(ctx context.Context) error {
 	return err
 }
 
-// Restart stops the node's agent and starts it again.
-func (n *Node) Restart(ctx context.Context) error {
-	if err := n.Stop(ctx); err != nil {
-		return err
-	}
-	return n.Start(ctx)
-}
-
 // Down removes what an agent left that did not end in order.
 func (n *Node) Down(ctx context.Context) error {
 	return runDown(ctx, n.NS, n.plan.Binary, n.Instance)

@@ -108,6 +108,25 @@ func RemoveAddress(index int, addr netip.Addr) error {
 	return fmt.Errorf("remove %s from %s: %w", addr, name, gone(index, err))
 }
 
+// RemoveAddressEverywhere removes a cluster address from whatever interfaces
+// have it in the form that AddAddress gives it.
+func RemoveAddressEverywhere(addr netip.Addr) error {
+	addrs, err := listAddresses(addr.Is4())
+	if err != nil {
+		return fmt.Errorf("look for %s: %w", addr, err)
+	}
+	var errs []error
+	for _, a := range addrs {
+		if netIP(a.IP) != addr || !isClusterAddress(a) {
+			continue
+		}
+		if err := RemoveAddress(a.LinkIndex, addr); err != nil && !errors.Is(err, ErrNoLink) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // HasAddress reports whether an interface has a cluster address in the form
 // that AddAddress gives it.
 func HasAddress(index int, addr netip.Addr) (bool, error) {
