@@ -159,7 +159,7 @@ func TestLifecycleInterfaceTaken(t *testing.T) {
 	h.checkNoTraces(before)
 	other := "cluster: db\nmode: backend\nnode: 1\nnodes: [{id: 1}]\ninterfaces:\n" +
 		"  - {name: eth2, addresses: [10.78.0.100]}\n  - {name: eth1, addresses: [10.77.0.101], l2: multicast}\n"
-	h.fails(1, h.file(other), "eth1: another shoal cluster has this interface; each cluster needs interfaces of its own")
+	h.fails(1, h.file(other), "eth1: another shoal cluster has this interface, and each needs interfaces of its own")
 	h.checkNoTraces(before)
 	for _, s := range streams {
 		s.awaitFlow(t)
