@@ -33,6 +33,7 @@ type site struct {
 	*lab.Lab
 	t       *testing.T // of the lab, not of a subtest
 	gateway bool
+	l2      cluster.L2
 	nodes   []*prerouting
 	clients *tap
 	server  *tap // nil in backend mode
@@ -61,7 +62,7 @@ func newSite(t *testing.T, o lab.Options) *site {
 		}
 		return file + "lease: 10s\n"
 	}
-	s := &site{Lab: startLab(t, o), t: t, gateway: o.Mode == cluster.Gateway, port: 20000}
+	s := &site{Lab: startLab(t, o), t: t, gateway: o.Mode == cluster.Gateway, l2: o.L2, port: 20000}
 	for _, n := range s.Nodes {
 		s.nodes = append(s.nodes, capturePrerouting(t, n.NS))
 	}
@@ -131,9 +132,9 @@ func unlimitICMP(t *testing.T, ns *lab.Namespace) {
 
 // clusterMACs are the MACs of the sides, the clients' first.
 func (s *site) clusterMACs() []cluster.MAC {
-	macs := []cluster.MAC{cluster.DefaultMAC(cluster.Unicast, s.ClusterAddresses()[0])}
+	macs := []cluster.MAC{cluster.DefaultMAC(s.l2, s.ClusterAddresses()[0])}
 	if s.gateway {
-		macs = append(macs, cluster.DefaultMAC(cluster.Unicast, s.ServerSideAddresses()[0]))
+		macs = append(macs, cluster.DefaultMAC(s.l2, s.ServerSideAddresses()[0]))
 	}
 	return macs
 }

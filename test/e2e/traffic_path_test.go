@@ -41,7 +41,9 @@ var gatewayPathTraffic = []trafficTest{
 }
 
 func TestBackendPath(t *testing.T) {
-	eachCluster(t, cluster.Backend, routed, func(t *testing.T, s *site) { s.run(t, pathTraffic, backendPathTraffic) })
+	all := func(t *testing.T, s *site) { s.run(t, pathTraffic, backendPathTraffic) }
+	eachSize(t, cluster.Backend, routed, all)
+	eachWay(t, cluster.Backend, routed, all)
 }
 
 // narrowRoutes gives the routes of a link an MTU that holds for forwarded

@@ -161,7 +161,7 @@ func (g segment) probe(t *testing.T, s *site, nobody netip.Addr) (answers []pack
 	g.send(t, g.request(nobody, false))
 	s.settle(t)
 	for _, p := range g.tap.take(t) {
-		if p.isAnswer() {
+		if p.isAnswer() && (p.arpOp == arpReply) == nobody.Is4() {
 			answers = append(answers, p)
 		}
 	}

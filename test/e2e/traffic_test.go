@@ -27,22 +27,37 @@ func (s *site) run(t *testing.T, groups ...[]trafficTest) {
 	}
 }
 
-// eachCluster runs a test on clusters of several sizes.
-func eachCluster(t *testing.T, mode cluster.Mode, o lab.Options, run func(*testing.T, *site)) {
+// eachSize runs a test on clusters of several sizes.
+func eachSize(t *testing.T, mode cluster.Mode, o lab.Options, run func(*testing.T, *site)) {
 	for _, nodes := range []int{2, 3, 5} {
-		t.Run(fmt.Sprintf("%d nodes", nodes), func(t *testing.T) {
-			o.Mode, o.Nodes = mode, nodes
-			s := newSite(t, o)
-			s.warmUp(t)
-			run(t, s)
-		})
+		o.Mode, o.Nodes = mode, nodes
+		onSite(t, fmt.Sprintf("%d nodes", nodes), o, run)
 	}
 }
 
-func TestBackend(t *testing.T) {
-	eachCluster(t, cluster.Backend, lab.Options{}, func(t *testing.T, s *site) {
-		s.run(t, basicTraffic, ownTraffic, resolution, neighbourTraffic)
+// eachWay runs a test in every way to attach and to reach all nodes.
+func eachWay(t *testing.T, mode cluster.Mode, o lab.Options, run func(*testing.T, *site)) {
+	for _, attach := range []cluster.Attach{cluster.AttachNative, cluster.AttachGeneric, cluster.AttachTCX} {
+		for _, l2 := range []cluster.L2{cluster.Unicast, cluster.Multicast, cluster.IGMP} {
+			o.Mode, o.Nodes, o.Attach, o.L2 = mode, 3, attach, l2
+			o.Snooping = l2 == cluster.IGMP
+			onSite(t, fmt.Sprintf("%s %s", attach, l2), o, run)
+		}
+	}
+}
+
+func onSite(t *testing.T, name string, o lab.Options, run func(*testing.T, *site)) {
+	t.Run(name, func(t *testing.T) {
+		s := newSite(t, o)
+		s.warmUp(t)
+		run(t, s)
 	})
+}
+
+func TestBackend(t *testing.T) {
+	all := func(t *testing.T, s *site) { s.run(t, basicTraffic, ownTraffic, resolution, neighbourTraffic) }
+	eachSize(t, cluster.Backend, lab.Options{}, all)
+	eachWay(t, cluster.Backend, lab.Options{}, all)
 }
 
 // Nodes that hash with different seeds handle some clients twice and some not
