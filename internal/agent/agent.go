@@ -82,14 +82,17 @@ func (a *Agent) takeOver() error {
 	if err != nil {
 		return err
 	}
-	if state == nil {
+	vanished := state == nil
+	if state != nil {
+		if vanished, err = state.checkNamespace(a.paths); err != nil {
+			return err
+		}
+	}
+	if vanished {
 		state = &State{}
 		if state.Namespace, err = netdev.Namespace(); err != nil {
 			return err
 		}
-	}
-	if err := state.checkNamespace(); err != nil {
-		return err
 	}
 	state.PID = os.Getpid()
 	self, err := readProcess(state.PID)

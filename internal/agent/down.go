@@ -93,8 +93,12 @@ func Down(ctx context.Context, p Paths) (bool, error) {
 		return false, nil
 	}
 	if s != nil {
-		if err := s.checkNamespace(); err != nil {
+		vanished, err := s.checkNamespace(p)
+		if err != nil {
 			return false, err
+		}
+		if vanished {
+			return true, removeFiles(p)
 		}
 	}
 	if s != nil && !s.gone() {
@@ -125,6 +129,15 @@ func removeLeftovers(p Paths) error {
 		return err
 	}
 	_, err = finish(p, s)
+	return err
+}
+
+// removeFiles removes what is left of a cluster whose network namespace is gone.
+func removeFiles(p Paths) error {
+	if err := dataplane.Remove(p.Pins()); err != nil {
+		return err
+	}
+	_, err := finish(p, &State{})
 	return err
 }
 

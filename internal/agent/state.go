@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/shoal-net/shoal/internal/cluster"
+	"github.com/shoal-net/shoal/internal/dataplane"
 	"github.com/shoal-net/shoal/internal/netdev"
 )
 
@@ -36,17 +37,35 @@ type AddedAddress struct {
 	Address   netip.Addr `json:"address"`
 }
 
+// errElsewhere: the cluster's programs and addresses are where this process is
+// not.
+var errElsewhere = errors.New("this cluster was started in another network namespace: go there, or take another --instance")
+
 // checkNamespace keeps a cluster's programs from being taken away, or over, in
 // a namespace that they are not in, while its addresses stay where they are.
-func (s *State) checkNamespace() error {
+// Where that namespace is gone, and the interfaces with it, vanished is true:
+// only files are left.
+func (s *State) checkNamespace(p Paths) (vanished bool, err error) {
 	here, err := netdev.Namespace()
+	if err != nil || s.Namespace == here {
+		return false, err
+	}
+	if !s.gone() {
+		return false, errElsewhere
+	}
+	snapshot, err := dataplane.Inspect(p.Pins())
+	if errors.Is(err, dataplane.ErrNotPinned) {
+		return true, nil
+	}
 	if err != nil {
-		return err
+		return false, err
 	}
-	if s.Namespace != here {
-		return errors.New("this cluster was started in another network namespace: go there, or take another --instance")
+	for _, ifc := range snapshot.Interfaces {
+		if ifc.Attached {
+			return false, errElsewhere
+		}
 	}
-	return nil
+	return true, nil
 }
 
 // loadState returns nil where there is none.

@@ -36,6 +36,22 @@ func TestLifecycleOtherNamespace(t *testing.T) {
 	h.down()
 }
 
+// Where the interfaces are gone only files are left, as when a namespace is
+// gone: any other may remove them.
+func TestLifecycleVanishedInterfaces(t *testing.T) {
+	h := newHost(t, cluster.Backend)
+	p := h.up(h.file(plainBackend(h)))
+	must(t, p.cmd.Process.Kill())
+	p.wait(t)
+	must(t, h.ns.Netlink().LinkDel(h.link("eth1")))
+	other := *h
+	other.ns = h.lab.Switch
+	other.down()
+	if left := h.files(); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
 // What an agent wrote down is lost: the data plane still knows the addresses.
 func TestLifecycleStateLost(t *testing.T) {
 	h := newHost(t, cluster.Backend)
