@@ -170,10 +170,11 @@ const firewall = `table inet e2e_firewall {
 // change nothing, whether it takes over connections in their middle
 // (nf_conntrack_tcp_loose) or not.
 //
-// Not with group MACs behind one software bridge: a node that tracks puts
-// fragments together and sends them on in the memory that they came in, new
-// headers included (ip_fraglist_prepare in net/ipv4/ip_output.c), and the bridge
-// gave the other nodes clones of it: what they see is what that node wrote.
+// Not with group MACs behind one software bridge, which gives the nodes clones
+// of one frame. With TCX, which does not copy, last fragments then show up in
+// prerouting of foreign nodes as well, but go no further: it seems that the
+// node that tracks sends them on in the memory that they came in, with its new
+// headers, before the others have looked at them.
 func (s *site) runFirewalled(t *testing.T, tests ...[]trafficTest) {
 	for _, n := range s.Nodes {
 		in(t, n.NS, "nft", firewall)
