@@ -75,6 +75,11 @@ func (a *Agent) forget(l *attached) {
 }
 
 func (a *Agent) attach(l *attached, info netdev.LinkInfo) error {
+	if slices.ContainsFunc(l.config.Addresses, netip.Addr.Is4) {
+		if err := netdev.CheckARP(l.config.Name); err != nil {
+			return err
+		}
+	}
 	mode, fallback, err := a.plane.Attach(dataplane.Interface{
 		Interface: l.config,
 		Index:     info.Index,
@@ -87,11 +92,6 @@ func (a *Agent) attach(l *attached, info netdev.LinkInfo) error {
 	}
 	if fallback != nil {
 		a.log.Info("no native XDP here", "interface", l.config.Name, "reason", fallback)
-	}
-	if slices.ContainsFunc(l.config.Addresses, netip.Addr.Is4) {
-		if err := netdev.CheckARP(l.config.Name); err != nil {
-			return err
-		}
 	}
 	filter, err := netdev.OpenFilter(info.Index, l.config.L2, l.config.MAC, slices.ContainsFunc(l.config.Addresses, netip.Addr.Is6))
 	if err != nil {

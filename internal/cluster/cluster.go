@@ -10,19 +10,16 @@ import (
 
 // Limits of a cluster.
 const (
-	MaxNodes        = 64
-	MaxBuckets      = 65536
-	DefaultBuckets  = 4096
-	DefaultLease    = 100 * time.Millisecond
-	MinLease        = 30 * time.Millisecond
-	MaxLease        = 10 * time.Second
-	MaxInterfaces   = 8   // one bit each in the data plane's address map
-	MaxAddresses    = 256 // cluster addresses over all interfaces
-	MaxNodeName     = 63  // a host name's label, RFC 1123
-	MaxClusterName  = 15  // also a directory and part of an nftables table's name
-	MaxPeerAddress  = 512 // own addresses of all nodes together
-	HeartbeatPort   = 7625
-	HeartbeatHopMax = 255 // the TTL that only a sender on the same link can deliver, RFC 5082
+	MaxNodes       = 64
+	MaxBuckets     = 65536
+	DefaultBuckets = 4096
+	DefaultLease   = 100 * time.Millisecond
+	MinLease       = 30 * time.Millisecond
+	MaxLease       = 10 * time.Second
+	MaxInterfaces  = 8   // one bit each in the data plane's address map
+	MaxAddresses   = 256 // cluster addresses over all interfaces
+	MaxPeerAddress = 512 // own addresses of all nodes together
+	HeartbeatPort  = 7625
 )
 
 // Cluster describes one cluster as seen by one of its nodes. It is validated

@@ -151,7 +151,7 @@ func FuzzIngress(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, choice byte, frame []byte) {
 		if len(frame) < 14 || len(frame) > 3000 {
-			t.Skip()
+			return // no frame that a test run takes
 		}
 		inNamespace(t, empty, func() { pairs[int(choice)%len(pairs)].compare(t, frame) })
 	})
