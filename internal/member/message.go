@@ -1,0 +1,114 @@
+package member
+
+import "time"
+
+// NodeID is a node's id, 1..MaxNodes. 0 is nobody.
+type NodeID uint8
+
+// MaxNodes is the largest node id.
+const MaxNodes = 64
+
+// MaxInterfaces is how many paths between nodes are told apart: one bit each
+// in Echo.Heard.
+const MaxInterfaces = 8
+
+// Time is a reading of one node's boot-time clock. Readings of different nodes
+// are never compared: they only travel so that they can come back.
+type Time = time.Duration
+
+// Set is a set of nodes; node id n is bit n-1.
+type Set uint64
+
+// Incarnation tells one life of a node from another: a random number, drawn
+// when a process starts and whenever a node that was fenced comes back. Never 0.
+type Incarnation uint64
+
+// State is what a node says of itself.
+type State uint8
+
+// The states of a node (docs/protocol.md, clause S).
+const (
+	Joining  State = iota // in no view; wants to be, once it is fit
+	Serving               // in the view; handles its buckets while its lease stands
+	Draining              // in the view, gives its buckets away and stays
+	Leaving               // in the view, gives its buckets away and goes
+	Fenced                // handles nothing, and will not again in this incarnation
+)
+
+// Epoch orders views and is the ballot under which a view was proposed:
+// round<<8 | proposer. No two nodes propose under the same one.
+type Epoch uint64
+
+// Digest is the first half of a SHA-256.
+type Digest [16]byte
+
+// ViewID names a view. The zero ViewID is the view before the first one.
+type ViewID struct {
+	Epoch  Epoch
+	Digest Digest
+}
+
+// Settings is a digest for each setting in which nodes must not differ, in an
+// order fixed by the configuration (config.Settings). 0: the sender knows no
+// such setting.
+type Settings [16]uint32
+
+// Message is what travels between nodes: the sender and exactly one body.
+type Message struct {
+	From        NodeID
+	Incarnation Incarnation
+	Body        Body
+}
+
+// Body is one of *Heartbeat, *ViewHeader, *Fetch, *Chunk.
+type Body interface{ body() }
+
+// Heartbeat is all that a node has to say, so that any one of them stands for
+// all before it: losing, repeating and reordering them does no harm (clause M1).
+type Heartbeat struct {
+	Previous  Incarnation // the incarnation that this process had before, or 0
+	Sent      Time        // sender's clock; grows with every heartbeat of an incarnation
+	State     State
+	Amnesiac  bool          // has no memory of views and does not vote yet
+	Listed    Set           // nodes in the sender's file
+	Settings  Settings      // digests of what must be equal
+	Carrier   uint8         // interfaces whose link is up
+	Suspects  Set           // voters that the sender has not heard for a lease and the drift margin
+	Weight    uint16        // that the sender's file asks for; 100 is one share
+	Promised  Epoch         // highest ballot promised or accepted
+	Accepted  ViewID        // highest view accepted
+	Grants    uint64        // ViewHeader.Grants of the accepted view: what the echoes are leases for
+	Active    ViewID        // view that the sender's data plane acts on
+	LeaseLeft time.Duration // of the sender's lease; ≤ 0: none
+	Lateness  time.Duration // worst lateness of the sender's heartbeats in the last minute
+	Echoes    [MaxNodes]Echo // by node id - 1
+}
+
+// Echo is what the sender last heard of another node.
+type Echo struct {
+	Incarnation Incarnation // 0: nothing, or the sender grants it nothing
+	Sent        Time        // the newest Heartbeat.Sent, in the other's clock
+	Heard       uint8       // interfaces on which it was heard within a lease
+}
+
+// Fetch asks for the table of a view: the chunks from index From on.
+type Fetch struct {
+	View ViewID
+	From uint16
+}
+
+// ChunkSize is how many bytes of a table a chunk carries, the last one fewer.
+const ChunkSize = 1024
+
+// Chunk is one part of a view's encoded table (View.AppendTable).
+type Chunk struct {
+	View  ViewID
+	Index uint16 // of this chunk
+	Total uint16 // chunks in all
+	Data  []byte // ChunkSize bytes, the last chunk 1..ChunkSize
+}
+
+func (*Heartbeat) body()  {}
+func (*ViewHeader) body() {}
+func (*Fetch) body()      {}
+func (*Chunk) body()      {}
