@@ -33,6 +33,7 @@ const (
 	Draining              // in the view, gives its buckets away and stays
 	Leaving               // in the view, gives its buckets away and goes
 	Fenced                // handles nothing, and will not again in this incarnation
+	Lost                  // in views only: put out without its word
 )
 
 // Epoch orders views and is the ballot under which a view was proposed:
@@ -77,7 +78,7 @@ type Heartbeat struct {
 	Weight    uint16        // that the sender's file asks for; 100 is one share
 	Promised  Epoch         // highest ballot promised or accepted
 	Accepted  ViewID        // highest view accepted
-	Grants    uint64        // ViewHeader.Grants of the accepted view: what the echoes are leases for
+	Grants    uint64        // of the accepted view (ViewHeader.Grants): which leases the echoes stand for
 	Active    ViewID        // view that the sender's data plane acts on
 	LeaseLeft time.Duration // of the sender's lease; ≤ 0: none
 	Lateness  time.Duration // worst lateness of the sender's heartbeats in the last minute
@@ -91,8 +92,9 @@ type Echo struct {
 	Heard       uint8       // interfaces on which it was heard within a lease
 }
 
-// Fetch asks for the table of a view: the chunks from index From on.
+// Fetch asks one node for the table of a view: the chunks from index From on.
 type Fetch struct {
+	To   NodeID
 	View ViewID
 	From uint16
 }

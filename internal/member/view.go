@@ -5,7 +5,7 @@ import "math/bits"
 // Entry is one node in a view.
 type Entry struct {
 	Incarnation Incarnation // the one that is, or last was, in the view; 0: never
-	State       State       // Serving, Draining, Leaving: live. Fenced: out. Joining: never was in
+	State       State       // Serving, Draining, Leaving: live. Fenced, Lost: out. Joining: never was in
 	Weight      uint16      // 0..1000; 100 is one share
 	Drained     NodeID      // who asked for the drain; 0: nobody
 }
