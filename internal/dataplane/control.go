@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
+	"github.com/shoal-net/shoal/internal/cluster"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,7 +22,7 @@ const swapPause = time.Millisecond
 type control struct {
 	memory  []byte
 	shared  *ingressXDPControl
-	swapped time.Time
+	swapped time.Duration // when the halves changed places last, or may have
 }
 
 func mapControl(m *ebpf.Map, writable bool) (*control, error) {
@@ -37,27 +38,47 @@ func mapControl(m *ebpf.Map, writable bool) (*control, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map the table into memory: %w", err)
 	}
-	return &control{memory: memory, shared: (*ingressXDPControl)(unsafe.Pointer(&memory[0]))}, nil
+	// Another process may have swapped a moment ago.
+	return &control{memory: memory, shared: (*ingressXDPControl)(unsafe.Pointer(&memory[0])), swapped: Now()}, nil
 }
 
 func (c *control) close() error { return unix.Munmap(c.memory) }
 
 // setTable writes the idle half and makes it the active one.
 func (c *control) setTable(epoch uint64, states []State) {
-	if wait := swapPause - time.Since(c.swapped); wait > 0 {
-		time.Sleep(wait)
-	}
-	idle := 1 - c.shared.Active&1
-	half := &c.shared.State[idle]
-	for i := range half {
-		half[i] = uint8(Foreign)
-	}
+	half := c.idle()
 	for i, s := range states {
 		half[i] = uint8(s)
 	}
+	clear(half[len(states):])
+	c.swap(epoch)
+}
+
+// idle returns the half that is not in use, once no program can be reading it.
+func (c *control) idle() *[cluster.MaxBuckets]uint8 {
+	sleepUntil(c.swapped + swapPause)
+	return &c.shared.State[1-c.shared.Active&1]
+}
+
+// swap makes the idle half the active one.
+func (c *control) swap(epoch uint64) {
+	idle := 1 - c.shared.Active&1
 	atomic.StoreUint64(&c.shared.TableEpoch[idle], epoch)
 	atomic.StoreUint32(&c.shared.Active, idle)
-	c.swapped = time.Now()
+	c.swapped = Now()
+}
+
+// sleepUntil sleeps by a raw system call: a real-time thread must not have to
+// wait for the Go scheduler after it, and to others a millisecond is no matter.
+func sleepUntil(t time.Duration) {
+	if t <= Now() {
+		return
+	}
+	ts := unix.NsecToTimespec(int64(t))
+	for errno := unix.EINTR; errno == unix.EINTR; {
+		_, _, errno = unix.RawSyscall6(unix.SYS_CLOCK_NANOSLEEP, unix.CLOCK_BOOTTIME, unix.TIMER_ABSTIME,
+			uintptr(unsafe.Pointer(&ts)), 0, 0, 0)
+	}
 }
 
 // setLease orders its two stores so that no program sees the new deadline with
@@ -77,6 +98,11 @@ func (c *control) table(buckets int) (epoch uint64, states []State) {
 		states[i] = State(c.shared.State[half][i])
 	}
 	return atomic.LoadUint64(&c.shared.TableEpoch[half]), states
+}
+
+// epoch returns the epoch of the active half.
+func (c *control) epoch() uint64 {
+	return atomic.LoadUint64(&c.shared.TableEpoch[atomic.LoadUint32(&c.shared.Active)&1])
 }
 
 // Now returns the clock that leases are counted on: CLOCK_BOOTTIME, which runs

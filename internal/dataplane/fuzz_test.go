@@ -56,7 +56,7 @@ func newPair(t testing.TB, v variant) *pair {
 	for i := range states {
 		states[i] = stateOf(i)
 	}
-	p.control.swapped = time.Time{}
+	p.control.swapped = 0
 	p.control.setTable(v.force.tableEpoch, states)
 	var err error
 	p.ring, err = ringbuf.NewReader(p.maps["heartbeats"])

@@ -257,7 +257,7 @@ func (r *rig) share(bucket int, state, others State, f inForce) {
 		states[bucket] = state
 	}
 	// No program runs between two calls: there is nothing to wait for.
-	r.control.swapped = time.Time{}
+	r.control.swapped = 0
 	r.control.setTable(f.tableEpoch, states)
 	deadline := time.Duration(0)
 	if f.lease != 0 {
