@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
@@ -80,13 +81,12 @@ func loadConfig(path, node string) (*cluster.Cluster, error) {
 // printCluster prints what a configuration means: one line on the cluster, a
 // table of its interfaces, a table of its nodes.
 func printCluster(w io.Writer, c *cluster.Cluster) error {
-	owners, err := share.Static(c.Nodes, c.Hash.Buckets)
-	if err != nil {
-		return fmt.Errorf("share out the buckets: %w", err)
-	}
 	self, _ := c.Node(c.Self)
 	fmt.Fprintf(w, "cluster %s: %s, %s\n", c.Name, c.Mode, describeHash(c.Hash))
 	fmt.Fprintf(w, "action %s, lease %s\n", describeAction(c.Action), c.Lease)
+	if c.HasMembership() {
+		fmt.Fprintln(w, describeMembership(c))
+	}
 	fmt.Fprintf(w, "this node: %d %s\n\n", self.ID, self.Name)
 
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
@@ -98,6 +98,14 @@ func printCluster(w io.Writer, c *cluster.Cluster) error {
 		return err
 	}
 	fmt.Fprintln(w)
+	if c.HasMembership() {
+		printMembers(table, c)
+		return table.Flush()
+	}
+	owners, err := share.Static(c.Nodes, c.Hash.Buckets)
+	if err != nil {
+		return fmt.Errorf("share out the buckets: %w", err)
+	}
 	count := share.Count(owners)
 	fmt.Fprintln(table, "NODE\tNAME\tBUCKETS\tSHARE\tADDRESSES")
 	for _, n := range c.Nodes {
@@ -105,6 +113,47 @@ func printCluster(w io.Writer, c *cluster.Cluster) error {
 		fmt.Fprintf(table, "%d\t%s\t%d\t%.1f%%\t%s\n", n.ID, n.Name, count[n.ID], part, joinAddresses(n.Addresses))
 	}
 	return table.Flush()
+}
+
+// printMembers prints what each node has while all are alive.
+func printMembers(w io.Writer, c *cluster.Cluster) {
+	total := 0
+	for _, n := range c.Nodes {
+		total += weight(n)
+	}
+	fmt.Fprintln(w, "NODE\tNAME\tWEIGHT\tSHARE\tADDRESSES")
+	for _, n := range c.Nodes {
+		text := strconv.Itoa(n.Weight)
+		if n.VoterOnly {
+			text = "votes only"
+		}
+		fmt.Fprintf(w, "%d\t%s\t%s\t%.1f%%\t%s\n", n.ID, n.Name, text, 100*float64(weight(n))/float64(total), joinAddresses(n.Addresses))
+	}
+}
+
+func weight(n cluster.Node) int {
+	if n.VoterOnly {
+		return 0
+	}
+	return n.Weight
+}
+
+func describeMembership(c *cluster.Cluster) string {
+	m := c.Membership
+	words := []string{"heartbeat " + m.Heartbeat.String()}
+	if len(m.Interfaces) > 0 {
+		words = append(words, "also on "+strings.Join(m.Interfaces, " "))
+	}
+	partition := "majority"
+	if m.Partition.GoesAlone(len(c.Nodes)) {
+		partition = "available"
+	}
+	words = append(words, "partition "+partition)
+	if m.Witness.IsValid() {
+		words = append(words, "witness "+m.Witness.String())
+	}
+	words = append(words, [...]string{"NO KEY", "a key", "two keys"}[len(m.Keys)])
+	return strings.Join(words, ", ")
 }
 
 func describeHash(h cluster.Hash) string {

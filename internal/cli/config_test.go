@@ -32,17 +32,18 @@ func TestConfigCheck(t *testing.T) {
 	}
 	want := `cluster web: gateway, 4096 buckets by client, seed 0xdeadbeef
 action mark 0xffff/0xffffffff, foreign-mark 0x10000/0x10000, lease 100ms
+heartbeat 20ms, partition majority, NO KEY
 this node: 2 beta
 
 INTERFACE  SIDE    L2       MAC                ATTACH  ADDRESSES
 eth1       client  unicast  02:bf:c0:00:02:0a  auto    192.0.2.10 2001:db8::10
 eth2       server  unicast  02:bf:c6:33:64:0a  auto    198.51.100.10
 
-NODE  NAME   BUCKETS  SHARE  ADDRESSES
-1     alpha  1025     25.0%  192.0.2.1 fe80::1
-2     beta   1025     25.0%  192.0.2.2 fe80::2
-3     gamma  1023     25.0%  -
-4     delta  1023     25.0%  -
+NODE  NAME   WEIGHT      SHARE  ADDRESSES
+1     alpha  100         40.0%  192.0.2.1 198.51.100.1 fe80::1
+2     beta   100         40.0%  192.0.2.2 198.51.100.2 fe80::2
+3     gamma  50          20.0%  192.0.2.3 198.51.100.3
+4     delta  votes only  0.0%   192.0.2.4 198.51.100.4
 `
 	if diff := cmp.Diff(want, stdout); diff != "" {
 		t.Error(diff)

@@ -16,6 +16,12 @@ const (
 	DefaultLease   = 100 * time.Millisecond
 	MinLease       = 30 * time.Millisecond
 	MaxLease       = 10 * time.Second
+	MinHeartbeat   = 5 * time.Millisecond
+	MaxHeartbeat   = 20 * time.Millisecond // the default, where the lease leaves room for it
+	LeasePerBeat   = 3                     // a lease lasts at least as many heartbeat intervals
+	DefaultWeight  = 100                   // one share
+	MaxWeight      = 1000
+	MaxKeys        = 2   // the new one and the old one
 	MaxInterfaces  = 8   // one bit each in the data plane's address map
 	MaxAddresses   = 256 // cluster addresses over all interfaces
 	MaxPeerAddress = 512 // own addresses of all nodes together
@@ -33,6 +39,17 @@ type Cluster struct {
 	Hash       Hash
 	Action     Action
 	Lease      time.Duration
+	Membership Membership
+}
+
+// Membership is how the nodes keep in touch. It means something where
+// Cluster.HasMembership is true.
+type Membership struct {
+	Heartbeat  time.Duration // interval, MinHeartbeat..Lease/LeasePerBeat
+	Partition  Partition
+	Witness    netip.Addr // asked before a node goes alone; the zero Addr: none
+	Keys       []string   `json:"-"` // of the messages: the first sends, all are accepted; none: unprotected
+	Interfaces []string   // dedicated links: heartbeats travel there, too
 }
 
 // Node is a member of the cluster.
@@ -41,6 +58,8 @@ type Node struct {
 	Name      string // unique in the cluster
 	Addresses []netip.Addr
 	Buckets   []Range // nil: an even share of what nobody lists
+	VoterOnly bool    // takes part in agreeing, handles nothing
+	Weight    int     // 0..MaxWeight; its share of the buckets, DefaultWeight being one share
 }
 
 // Range is a run of buckets, both ends included.
@@ -76,6 +95,18 @@ type Action struct {
 
 // Mark is a packet mark: mark = mark &^ Mask | Value.
 type Mark struct{ Value, Mask uint32 }
+
+// HasMembership reports whether the nodes agree among themselves on who handles
+// what: every node can be reached, and none is tied to buckets. Otherwise the
+// table is static, share.Static of the nodes.
+func (c *Cluster) HasMembership() bool {
+	for _, n := range c.Nodes {
+		if len(n.Addresses) == 0 || n.Buckets != nil {
+			return false
+		}
+	}
+	return len(c.Nodes) > 0
+}
 
 // Node returns the node with the given id.
 func (c *Cluster) Node(id int) (Node, bool) {

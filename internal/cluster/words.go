@@ -65,21 +65,40 @@ const (
 	IGMP                // the MAC of an IPv4 group that every node joins
 )
 
-var (
-	modeWords     = []string{"backend", "gateway"}
-	sideWords     = []string{"client", "server"}
-	affinityWords = []string{"client", "network", "flow"}
-	keyWords      = []string{"side", "original"}
-	attachWords   = []string{"auto", "native", "generic", "tcx"}
-	l2Words       = []string{"unicast", "multicast", "igmp"}
+// Partition is what nodes do that hear only a part of the others.
+type Partition uint8
+
+// What they do.
+const (
+	// PartitionDefault: with up to two voters as Available, with more as Majority.
+	PartitionDefault Partition = iota
+	Available                  // the parts serve, each by itself
+	Majority                   // only a part with more than half of the voters serves
 )
 
-func (m Mode) String() string     { return modeWords[m] }
-func (s Side) String() string     { return sideWords[s] }
-func (a Affinity) String() string { return affinityWords[a] }
-func (k Key) String() string      { return keyWords[k] }
-func (a Attach) String() string   { return attachWords[a] }
-func (l L2) String() string       { return l2Words[l] }
+// GoesAlone reports whether a part of the nodes without a majority serves, in
+// a cluster of so many voters.
+func (p Partition) GoesAlone(voters int) bool {
+	return p == Available || p == PartitionDefault && voters <= 2
+}
+
+var (
+	modeWords      = []string{"backend", "gateway"}
+	sideWords      = []string{"client", "server"}
+	affinityWords  = []string{"client", "network", "flow"}
+	keyWords       = []string{"side", "original"}
+	attachWords    = []string{"auto", "native", "generic", "tcx"}
+	l2Words        = []string{"unicast", "multicast", "igmp"}
+	partitionWords = []string{"default", "available", "majority"}
+)
+
+func (m Mode) String() string      { return modeWords[m] }
+func (s Side) String() string      { return sideWords[s] }
+func (a Affinity) String() string  { return affinityWords[a] }
+func (k Key) String() string       { return keyWords[k] }
+func (a Attach) String() string    { return attachWords[a] }
+func (l L2) String() string        { return l2Words[l] }
+func (p Partition) String() string { return partitionWords[p] }
 
 // MarshalText returns the word.
 func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
@@ -116,6 +135,12 @@ func (l L2) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
 // UnmarshalText parses a word; the error lists the words that are allowed.
 func (l *L2) UnmarshalText(b []byte) error { return parseWord(l, l2Words, b) }
+
+// MarshalText returns the word.
+func (p Partition) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText parses a word; the error lists the words that are allowed.
+func (p *Partition) UnmarshalText(b []byte) error { return parseWord(p, partitionWords, b) }
 
 func parseWord[W ~uint8](dst *W, words []string, text []byte) error {
 	for i, w := range words {

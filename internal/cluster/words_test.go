@@ -28,6 +28,9 @@ func TestWords(t *testing.T) {
 		{Unicast, new(L2), "unicast"},
 		{Multicast, new(L2), "multicast"},
 		{IGMP, new(L2), "igmp"},
+		{PartitionDefault, new(Partition), "default"},
+		{Available, new(Partition), "available"},
+		{Majority, new(Partition), "majority"},
 	} {
 		if got := tt.value.String(); got != tt.want {
 			t.Errorf("%T: got %s, want %s", tt.value, got, tt.want)
@@ -52,6 +55,7 @@ func TestUnknownWords(t *testing.T) {
 		{new(Key), `"Flow" is none of side, original`},
 		{new(Attach), `"Flow" is none of auto, native, generic, tcx`},
 		{new(L2), `"Flow" is none of unicast, multicast, igmp`},
+		{new(Partition), `"Flow" is none of default, available, majority`},
 	} {
 		if err := tt.dst.UnmarshalText([]byte("Flow")); err == nil || err.Error() != tt.want {
 			t.Errorf("%T: got %v, want %s", tt.dst, err, tt.want)

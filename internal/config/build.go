@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/shoal-net/shoal/internal/cluster"
 )
@@ -14,6 +13,7 @@ type builder struct {
 	*reader
 	c      cluster.Cluster
 	claims map[netip.Addr][]claim
+	keys   *keyRules
 }
 
 var clusterName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,14}$`)
@@ -30,8 +30,7 @@ func (b *builder) cluster(root value, opts Options) {
 		}
 	}
 	modeKnown := b.word(m["mode"], &b.c.Mode) && m["mode"].given()
-	b.c.Lease = cluster.DefaultLease
-	b.lease(m["lease"])
+	b.timing(m["lease"], m["heartbeat"])
 
 	b.action(m["action"])
 	b.interfaces(m["interfaces"], modeKnown)
@@ -40,25 +39,17 @@ func (b *builder) cluster(root value, opts Options) {
 	before := len(b.errs)
 	b.hash(m["hash"], modeKnown)
 	places := b.nodes(m["nodes"])
-	if m["nodes"].given() && len(b.errs) == before {
-		b.shares(m["nodes"], places)
+	nodesKnown := m["nodes"].given() && len(b.errs) == before
+	b.membership(m)
+	if nodesKnown {
+		if b.c.HasMembership() {
+			b.servers(m["nodes"])
+		} else {
+			b.static(m, places)
+			b.shares(m["nodes"], places)
+		}
 		b.findSelf(m["node"], m["nodes"], opts)
 	}
-}
-
-func (b *builder) lease(v value) {
-	text, ok := b.text(v)
-	if !ok {
-		return
-	}
-	lease, err := time.ParseDuration(text)
-	switch {
-	case err != nil:
-		b.reject(v, "is not a duration such as 100ms")
-	case lease < cluster.MinLease || lease > cluster.MaxLease:
-		b.reject(v, "is out of range")
-	}
-	b.c.Lease = lease
 }
 
 func (b *builder) hash(v value, modeKnown bool) {

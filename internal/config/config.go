@@ -45,14 +45,23 @@ func Load(path string, opts Options) (*cluster.Cluster, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the configuration: %w", err)
 	}
-	return Parse(path, data, opts)
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	return parse(path, data, opts, &keyRules{open: readKeyFile, exposed: exposed(info)})
 }
 
 // Parse parses the text of a file; name stands for it in errors. Whatever is
-// wrong with the text comes back as Errors, in the order of its lines.
+// wrong with the text comes back as Errors, in the order of its lines. It does
+// no I/O: of a key-file it looks at the path only, and the keys are not there.
 func Parse(name string, data []byte, opts Options) (*cluster.Cluster, error) {
+	return parse(name, data, opts, &keyRules{})
+}
+
+func parse(name string, data []byte, opts Options, keys *keyRules) (*cluster.Cluster, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff")) // the byte order mark
-	b := builder{reader: newReader(name, data), claims: map[netip.Addr][]claim{}}
+	b := builder{reader: newReader(name, data), claims: map[netip.Addr][]claim{}, keys: keys}
 	if root, ok := b.document(data); ok {
 		b.cluster(root, opts)
 	}

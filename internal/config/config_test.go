@@ -43,13 +43,14 @@ func TestDefaults(t *testing.T) {
 		Name:  "web",
 		Mode:  cluster.Backend,
 		Self:  1,
-		Nodes: []cluster.Node{{ID: 1, Name: "node1"}},
+		Nodes: []cluster.Node{{ID: 1, Name: "node1", Weight: 100}},
 		Interfaces: []cluster.Interface{{
 			Name: "eth1", Side: cluster.ClientSide, Addresses: addrs("192.0.2.10"),
 			L2: cluster.Unicast, MAC: cluster.MAC{0x02, 0xbf, 192, 0, 2, 10}, Attach: cluster.AttachAuto,
 		}},
-		Hash:  cluster.Hash{Buckets: 4096, Affinity: cluster.ByClient, Key: cluster.KeySide},
-		Lease: 100 * time.Millisecond,
+		Hash:       cluster.Hash{Buckets: 4096, Affinity: cluster.ByClient, Key: cluster.KeySide},
+		Lease:      100 * time.Millisecond,
+		Membership: cluster.Membership{Heartbeat: 20 * time.Millisecond},
 	}
 	if diff := cmp.Diff(want, got, equalAddr); diff != "" {
 		t.Error(diff)
@@ -82,10 +83,10 @@ lease: 1.5s
 		Mode: cluster.Gateway,
 		Self: 2,
 		Nodes: []cluster.Node{
-			{ID: 2, Name: "beta", Addresses: addrs("198.51.100.2", "fe80::2"), Buckets: []cluster.Range{{First: 7, Last: 7}}},
-			{ID: 1, Name: "alpha.example.com", Buckets: []cluster.Range{{First: 0, Last: 3}, {First: 5, Last: 5}, {First: 6, Last: 6}}},
-			{ID: 64, Name: "node64", Buckets: []cluster.Range{}},
-			{ID: 5, Name: "node5"},
+			{ID: 2, Name: "beta", Weight: 100, Addresses: addrs("198.51.100.2", "fe80::2"), Buckets: []cluster.Range{{First: 7, Last: 7}}},
+			{ID: 1, Name: "alpha.example.com", Weight: 100, Buckets: []cluster.Range{{First: 0, Last: 3}, {First: 5, Last: 5}, {First: 6, Last: 6}}},
+			{ID: 64, Name: "node64", Weight: 100, Buckets: []cluster.Range{}},
+			{ID: 5, Name: "node5", Weight: 100},
 		},
 		Interfaces: []cluster.Interface{
 			{Name: "eth1", Side: cluster.ClientSide, Addresses: addrs("2001:db8::10", "192.0.2.10", "fe80::1"),
@@ -97,7 +98,8 @@ lease: 1.5s
 		Action: cluster.Action{Marking: true,
 			Mark:        cluster.Mark{Value: 0xff00, Mask: 0xff00},
 			ForeignMark: cluster.Mark{Value: 1, Mask: 0xffffffff}},
-		Lease: 1500 * time.Millisecond,
+		Lease:      1500 * time.Millisecond,
+		Membership: cluster.Membership{Heartbeat: 20 * time.Millisecond},
 	}
 	if diff := cmp.Diff(want, got, equalAddr); diff != "" {
 		t.Error(diff)

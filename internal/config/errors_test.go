@@ -55,9 +55,9 @@ var faults = []fault{
 	{correct, "web", `1:1: "web" is text; it takes a map of the keys cluster,`},
 
 	// Keys.
-	{"lease:", "leese:", `25:1: "leese" is not a key here; the keys are cluster, mode, node, interfaces, nodes, hash, action, lease`},
+	{"lease:", "leese:", `25:1: "leese" is not a key here; the keys are cluster, mode, node, interfaces, nodes, hash, action, lease, heartbeat,`},
 	{"    mac:", "    MAC:", `9:5: interfaces[0]: "MAC" is not a key here; the keys are name, side, addresses, l2, mac, attach`},
-	{"{id: 2,", "{id: 2, weight: 3,", `17:13: nodes[1]: "weight" is not a key here; the keys are id, name, addresses, buckets`},
+	{"{id: 2,", "{id: 2, wait: 3,", `17:13: nodes[1]: "wait" is not a key here; the keys are id, name, addresses, buckets, serve, weight`},
 	{"  seed:", "  sead:", `19:3: hash: "sead" is not a key here; the keys are seed, buckets, affinity, ipv6, key`},
 	{"action: drop", "action: {mark: 1, make: 2}", `24:19: action: "make" is not a key here; the keys are mark, foreign-mark`},
 	{"lease:", "<<:", `25:1: "<<" is not a key here`},

@@ -23,7 +23,8 @@ func TestExample(t *testing.T) {
 	silent := strings.NewReplacer(
 		"    l2: unicast\n", "", "    mac: 02:bf:c0:00:02:0a\n", "", "    attach: auto\n", "",
 		"  buckets: 4096\n", "", "  affinity: client\n", "", "  ipv6: full\n", "", "  key: side\n", "",
-		"action: drop\n", "", "lease: 100ms\n", "", "    name: alpha\n", "",
+		"action: drop\n", "", "lease: 100ms\n", "",
+		"heartbeat: 20ms\n", "", "    weight: 100\n", "", "    serve: true\n", "", "    name: alpha\n", "",
 	).Replace(Example)
 	byDefault, err := Parse("example.yaml", []byte(silent), Options{Node: "1"})
 	if err != nil {
@@ -43,8 +44,8 @@ func TestExample(t *testing.T) {
 func TestExampleAlternatives(t *testing.T) {
 	alternative := regexp.MustCompile(`(?m)^#([a-z-]+):.*$`)
 	all := alternative.FindAllStringSubmatch(Example, -1)
-	if len(all) != 2 {
-		t.Errorf("found %q, want node and action", all)
+	if len(all) != 7 {
+		t.Errorf("found %q, want node, action and five of membership", all)
 	}
 	for _, line := range all {
 		active := regexp.MustCompile(`(?m)^` + line[1] + `:.*\n`)

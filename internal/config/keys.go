@@ -22,6 +22,12 @@ var (
 		{"hash", optional, mapOf(hashKeys)},
 		{"action", optional, "drop, or " + mapOf(actionKeys)},
 		{"lease", optional, "a duration from 30ms to 10s"},
+		{"heartbeat", optional, "a duration from 5ms to a third of the lease"},
+		{"heartbeat-interfaces", optional, "a list of up to 7 interfaces that are not under interfaces"},
+		{"partition", optional, "available or majority"},
+		{"witness", optional, takesAddress},
+		{"key", optional, takesKey + ", or a list of the new and the old one"},
+		{"key-file", optional, "the absolute path of a file with one or two keys, one per line"},
 	}
 	interfaceKeys = []key{
 		{"name", required, "the name of a network interface: 1 to 15 characters without spaces, / and :"},
@@ -36,6 +42,8 @@ var (
 		{"name", optional, "a host name of up to 63 characters a-z, 0-9, - and ., not digits alone"},
 		{"addresses", optional, "a list of the node's own addresses"},
 		{"buckets", optional, `buckets and ranges such as "0-99,200,300-4095", or a list of them; [] for none`},
+		{"serve", optional, "true or false"},
+		{"weight", optional, "a number from 0 to 1000"},
 	}
 	hashKeys = []key{
 		{"seed", optional, "a number from 0 to 0xffffffff"},
@@ -49,6 +57,8 @@ var (
 		{"foreign-mark", optional, "VALUE or VALUE/MASK, numbers from 0 to 0xffffffff"},
 	}
 )
+
+const takesKey = "a text of 16 to 256 characters without spaces at its ends"
 
 const takesAddress = "a plain unicast address such as 192.0.2.10 or 2001:db8::10"
 

@@ -18,8 +18,8 @@ var (
 	digits   = regexp.MustCompile(`^[0-9]+$`) // would be mistaken for an id
 )
 
-// nodePlace is where a node is described, and where its buckets are listed.
-type nodePlace struct{ node, buckets value }
+// nodePlace is where a node is described, and some of its keys.
+type nodePlace struct{ node, buckets, serve, weight value }
 
 // nodes reads the nodes and returns where they are described, by id.
 func (b *builder) nodes(v value) map[int]nodePlace {
@@ -27,7 +27,7 @@ func (b *builder) nodes(v value) map[int]nodePlace {
 	addresses := 0
 	for _, element := range b.list(v, mapOf(nodeKeys), 1, cluster.MaxNodes) {
 		m := b.mapping(element, nodeKeys)
-		var n cluster.Node
+		n := cluster.Node{Weight: cluster.DefaultWeight}
 		if number(b.reader, m["id"], 1, cluster.MaxNodes, &n.ID) && m["id"].given() &&
 			!b.unique(ids, strconv.Itoa(n.ID), m["id"]) {
 			n.ID = 0
@@ -35,7 +35,11 @@ func (b *builder) nodes(v value) map[int]nodePlace {
 		b.name(element, m["name"], &n, names)
 		n.Addresses = b.addresses(m["addresses"], "", 0, cluster.MaxPeerAddress)
 		n.Buckets = b.buckets(m["buckets"])
-		places[n.ID] = nodePlace{element, m["buckets"]}
+		serves := true
+		b.truth(m["serve"], &serves)
+		n.VoterOnly = !serves
+		number(b.reader, m["weight"], 0, cluster.MaxWeight, &n.Weight)
+		places[n.ID] = nodePlace{element, m["buckets"], m["serve"], m["weight"]}
 		addresses += len(n.Addresses)
 		b.c.Nodes = append(b.c.Nodes, n)
 	}

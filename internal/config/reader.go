@@ -243,6 +243,19 @@ func (r *reader) word(v value, dst encoding.TextUnmarshaler) bool {
 	return true
 }
 
+// truth reads true or false into dst, which stays as it is if the key is not
+// there or its value is wrong.
+func (r *reader) truth(v value, dst *bool) {
+	if !v.given() {
+		return
+	}
+	if b, ok := v.node.(*ast.BoolNode); ok {
+		*dst = b.Value
+		return
+	}
+	r.reject(v, kind(v.node))
+}
+
 // number reads a whole number from lo to hi into dst, decimal or hexadecimal;
 // dst stays as it is if the key is not there or its value is wrong.
 func number[T int | uint32](r *reader, v value, lo, hi uint32, dst *T) bool {
