@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/shoal-net/shoal/internal/cluster"
@@ -166,8 +167,23 @@ func (p plan) nodeFile(id int) string {
 	}
 	line("nodes:")
 	for n := 1; n <= p.Nodes; n++ {
-		line("  - {id: %d, name: %s}", n, nodeName(n))
+		line("  - {id: %d, name: %s, addresses: [%s]}", n, nodeName(n), p.heartbeatSources(n))
 	}
 	line("hash: {seed: 0xdeadbeef, buckets: %d, affinity: client}", cluster.DefaultBuckets)
 	return b.String()
+}
+
+// heartbeatSources lists, for a file, what a node may send heartbeats from: an
+// IPv4 address of each link, and the IPv6 link-local one, the same on all.
+func (p plan) heartbeatSources(id int) string {
+	var all []string
+	add := func(a netip.Addr) { all = append(all, strconv.Quote(a.String())) }
+	if p.Families.has(IPv4) {
+		add(clientSegment.hosts(IPv4, id)[0])
+		if p.gateway() {
+			add(serverSegment.hosts(IPv4, id)[0])
+		}
+	}
+	add(linkLocal(id))
+	return strings.Join(all, ", ")
 }

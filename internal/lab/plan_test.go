@@ -137,8 +137,8 @@ interfaces:
     l2: multicast
     attach: tcx
 nodes:
-  - {id: 1, name: node1}
-  - {id: 2, name: node2}
+  - {id: 1, name: node1, addresses: ["10.77.0.1", "10.78.0.1", "fe80::1"]}
+  - {id: 2, name: node2, addresses: ["10.77.0.2", "10.78.0.2", "fe80::2"]}
 hash: {seed: 0xdeadbeef, buckets: 4096, affinity: client}
 `
 	if diff := cmp.Diff(want, p.nodeFile(2)); diff != "" {
