@@ -38,6 +38,7 @@ var rules = []rule{
 	{"internal/dataplane", libraries, imports("match", "internal/cluster", "internal/share")},
 	{"internal/netdev", libraries, imports("internal/cluster")},
 	{"internal/transport", libraries, imports("internal/cluster")},
+	{"internal/transport", libraries, imports("internal/cluster")},
 	{"internal/control", libraries, nil},
 
 	{"internal/lab", libraries, imports("match", "internal/cluster", "internal/share")},
