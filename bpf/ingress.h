@@ -30,7 +30,7 @@ static __noinline int ingress_arp(frame *ctx, bool to_cluster)
 {
 	int rest = to_cluster ? PASS_NEIGHBOUR : PASS_OTHER;
 	struct address sender, target;
-	__u32 asker, asked;
+	__u32 asker, asked, claimed;
 	struct arp arp;
 
 	if (!load_arp(ctx, &arp))
@@ -39,8 +39,9 @@ static __noinline int ingress_arp(frame *ctx, bool to_cluster)
 	address_set4(&sender, asker);
 	address_set4(&target, arp_address(arp.target));
 	asked = holders(&target);
-	if (holders(&sender)) {
-		if (!mac_equal(&arp.sender_mac, &cluster_mac))
+	claimed = holders(&sender);
+	if (claimed) {
+		if ((claimed & interface_bit) && !mac_equal(&arp.sender_mac, &cluster_mac))
 			count(ALARM_CONFLICT);
 		if (asked)
 			return DROP_ARP_CLUSTER;
@@ -53,11 +54,18 @@ static __noinline int ingress_arp(frame *ctx, bool to_cluster)
 	return answer(&asker, false, ANSWER_ARP, DROP_ARP_FOREIGN);
 }
 
-/* Whether the sender of a message claims a cluster address for a MAC that is not the cluster's. */
-static __always_inline bool conflicts(frame *ctx, const struct flow *f, __u8 type)
+/*
+ * Whether the sender of a message claims a cluster address, which `claimed`
+ * interfaces hold, for a MAC that is not the cluster's. Of an address that is
+ * not this interface's the MAC is not known here: where two interfaces are on
+ * one link, it is the other's affair.
+ */
+static __always_inline bool conflicts(frame *ctx, const struct flow *f, __u8 type, __u32 claimed)
 {
 	struct nd_option opt;
 
+	if (!(claimed & interface_bit))
+		return false;
 	return find_option(ctx, f->end, f->l4 + sizeof(struct neighbour), type, &opt) && !mac_equal(&opt.mac, &cluster_mac);
 }
 
@@ -67,7 +75,7 @@ static __noinline int ingress_nd(frame *ctx, const struct flow *f, bool to_clust
 	int rest = to_cluster ? PASS_NEIGHBOUR : PASS_OTHER;
 	struct address source;
 	struct neighbour nd;
-	__u32 asked;
+	__u32 asked, claimed;
 
 	if (load_within(ctx, f->end, f->l4, &nd, sizeof(nd)))
 		return to_cluster ? DROP_MALFORMED : PASS_OTHER;
@@ -75,13 +83,14 @@ static __noinline int ingress_nd(frame *ctx, const struct flow *f, bool to_clust
 	if (nd.type == ICMP6_NEIGHBOUR_ADVERT) {
 		if (!asked)
 			return rest;
-		if (conflicts(ctx, f, TARGET_LINK_LAYER))
+		if (conflicts(ctx, f, TARGET_LINK_LAYER, asked))
 			count(ALARM_CONFLICT);
 		return DROP_ND_CLUSTER;
 	}
 	__builtin_memcpy(&source, f->src, sizeof(source));
-	if (holders(&source)) {
-		if (conflicts(ctx, f, SOURCE_LINK_LAYER))
+	claimed = holders(&source);
+	if (claimed) {
+		if (conflicts(ctx, f, SOURCE_LINK_LAYER, claimed))
 			count(ALARM_CONFLICT);
 		if (asked)
 			return DROP_ND_CLUSTER;
@@ -124,6 +133,7 @@ static __noinline int take_heartbeat(frame *ctx, __u32 node)
 		bpf_ringbuf_discard(hb, 0);
 		return DROP_HEARTBEAT;
 	}
+	/* Without flags the poller is woken unless it has records left to take, when it is not asleep. */
 	bpf_ringbuf_submit(hb, 0);
 	return HEARTBEAT;
 }

@@ -68,7 +68,7 @@ struct {
 /* struct heartbeat, in order of arrival. */
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 256 * 1024);
+	__uint(max_entries, 1024 * 1024); /* for each interface, when loaded */
 } heartbeats SEC(".maps");
 
 static __always_inline void count(enum verdict verdict)

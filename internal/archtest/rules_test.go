@@ -38,7 +38,6 @@ var rules = []rule{
 	{"internal/dataplane", libraries, imports("match", "internal/cluster", "internal/share")},
 	{"internal/netdev", libraries, imports("internal/cluster")},
 	{"internal/transport", libraries, imports("internal/cluster")},
-	{"internal/transport", libraries, imports("internal/cluster")},
 	{"internal/control", libraries, nil},
 
 	{"internal/lab", libraries, imports("match", "internal/cluster", "internal/share")},
@@ -52,6 +51,8 @@ var rules = []rule{
 
 	{"internal/archtest", stdlib, nil},
 	{"test/e2e", libraries, imports(anything)},
+	{"test/failover", libraries, imports(anything)},
+	{"test/soak", libraries, imports(anything)},
 	{"bench", libraries, imports(anything)},
 }
 
@@ -62,7 +63,7 @@ var owners = map[string][]string{
 	"github.com/goccy/go-yaml":     {"internal/config"},
 	"github.com/gopacket/gopacket": {"internal/capture", "test/e2e", "bench"},
 	"github.com/spf13/cobra":       {"internal/cli"},
-	"github.com/google/nftables":   {"internal/netdev", "test/e2e", "bench"},
+	"github.com/google/nftables":   {"internal/netdev", "internal/lab", "test/e2e", "bench"},
 	"github.com/coreos/go-systemd": {"internal/cli"},
 	"gonum.org/v1/plot":            {"bench"},
 }

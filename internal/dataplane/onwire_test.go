@@ -60,7 +60,7 @@ func typesSeen(t *testing.T, types *ebpf.Map) [4]uint64 {
 }
 
 // attachRig puts a rig's programs on the wire as Plane.Attach would.
-func attachRig(t *testing.T, r *rig, mode cluster.Attach, ifindex int) {
+func attachRig(t testing.TB, r *rig, mode cluster.Attach, ifindex int) {
 	t.Helper()
 	add := func(h hook, prog *ebpf.Program) {
 		l, err := h.attach(ifindex, prog)

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/bits"
+	"unsafe"
 
 	"github.com/cilium/ebpf"
 	"github.com/shoal-net/shoal/internal/cluster"
@@ -51,6 +53,18 @@ func sizeMaps(spec *ebpf.CollectionSpec, c *cluster.Cluster) {
 	if m := spec.Maps["buckets"]; m != nil {
 		m.MaxEntries = uint32(c.Hash.Buckets)
 	}
+	if m := spec.Maps["heartbeats"]; m != nil {
+		m.MaxEntries = ringSize(len(c.Interfaces))
+	}
+}
+
+// ringSize is room for eight intervals of heartbeats from all nodes that there
+// can be, on every interface; a power of two. It does not depend on how many
+// nodes there are: they may become more while the ring is in use.
+func ringSize(interfaces int) uint32 {
+	const intervals, record = 8, recordHeader + unsafe.Sizeof(ingressXDPHeartbeat{})
+	room := uint32(max(interfaces, 1)) * cluster.MaxNodes * intervals * uint32((record+7)&^7)
+	return 1 << bits.Len32(room-1)
 }
 
 func constants(c *cluster.Cluster, ifc Interface) map[string]any {

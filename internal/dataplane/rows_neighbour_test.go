@@ -62,6 +62,8 @@ func arpRows() []row {
 		plain("request from the cluster address for a host, wrong MAC", "alarm_conflict pass_other", fromCluster(broadcast, peerMAC, request, client4), asItCame),
 		plain("reply from the cluster address to a host", "pass_other", fromCluster(clientMAC, toCluster, reply, client4), asItCame),
 		plain("from the cluster address for another interface's", "drop_arp_cluster", fromCluster(broadcast, toCluster, request, other4), asItCame),
+		plain("from another interface's cluster address, its MAC", "pass_other", ethFrom(peerMAC, broadcast, arp(request, otherMAC, other4, noMAC, client4)), asItCame),
+		plain("gratuitous request for another interface's cluster address", "drop_arp_cluster", ethFrom(peerMAC, broadcast, arp(request, otherMAC, other4, noMAC, other4)), asItCame),
 		plain("unknown operation to the cluster MAC", "pass_neighbour", eth(toCluster, arp(9, clientMAC, client4, noMAC, vip4)), toHostMAC),
 		plain("wrong hardware type", "drop_malformed", whoHas(6, 0x0800, 6, 4), asItCame),
 		plain("wrong protocol type", "drop_malformed", whoHas(1, 0x86dd, 6, 4), asItCame),
@@ -72,7 +74,10 @@ func arpRows() []row {
 	}
 }
 
-var peerMAC = cluster.MAC{0x02, 0, 0, 0, 0, 0x22}
+var (
+	peerMAC  = cluster.MAC{0x02, 0, 0, 0, 0, 0x22}
+	otherMAC = cluster.MAC{0x02, 0xbf, 198, 51, 100, 10} // the cluster's on its other interface
+)
 
 func ndRows() []row {
 	onLink := ttl(255)
@@ -111,6 +116,8 @@ func ndRows() []row {
 		plain("advertisement to the cluster MAC, no options", "pass_neighbour", ns(toCluster, client6, vip6, advertise(client6)), toHostMAC),
 		plain("advertisement to the own MAC", "pass_other", ns(ownMAC, client6, own6, advertise(client6, targetMAC(clientMAC))), asItCame),
 		plain("advertisement of a peer for the cluster address", "drop_nd_cluster", ns(allNodesMAC, peer6, allNodes, claim(toCluster)), asItCame),
+		plain("solicitation from another interface's cluster address, its MAC", "pass_other", ns(ownGroupMAC, other6, ownGroup, solicit(own6, sourceMAC(otherMAC))), asItCame),
+		plain("advertisement for another interface's cluster address, its MAC", "drop_nd_cluster", ns(allNodesMAC, peer6, allNodes, advertise(other6, targetMAC(otherMAC))), asItCame),
 		plain("advertisement of another for the cluster address", "alarm_conflict drop_nd_cluster", ns(allNodesMAC, stranger6, allNodes, claim(clientMAC)), asItCame),
 		plain("the same to the own MAC", "alarm_conflict drop_nd_cluster", ns(ownMAC, stranger6, own6, claim(clientMAC)), asItCame),
 		plain("the same to the cluster MAC", "alarm_conflict drop_nd_cluster", ns(toCluster, stranger6, vip6, claim(clientMAC)), asItCame),

@@ -75,7 +75,7 @@ func (w twin) arp(b []byte, forCluster bool) string {
 	mac, sender, target := cluster.MAC(b[8:14]), netip.AddrFrom4([4]byte(b[14:18])), netip.AddrFrom4([4]byte(b[24:28]))
 	alarm := ""
 	if w.isAnyVIP(sender) {
-		if mac != toCluster {
+		if w.isVIP(sender) && mac != toCluster {
 			alarm = "alarm_conflict "
 		}
 		if w.isAnyVIP(target) {
@@ -209,13 +209,13 @@ func (w twin) nd(p packetOf, forCluster bool) string {
 		if !w.isAnyVIP(target) {
 			return rest
 		}
-		if claimsOther(p.l4[24:], 2) {
+		if w.isVIP(target) && claimsOther(p.l4[24:], 2) {
 			alarm = "alarm_conflict "
 		}
 		return alarm + "drop_nd_cluster"
 	}
 	if w.isAnyVIP(p.src) {
-		if claimsOther(p.l4[24:], 1) {
+		if w.isVIP(p.src) && claimsOther(p.l4[24:], 1) {
 			alarm = "alarm_conflict "
 		}
 		if w.isAnyVIP(target) {
