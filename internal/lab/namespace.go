@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
@@ -25,6 +26,7 @@ type Namespace struct {
 	Name   string // under /run/netns
 	handle netns.NsHandle
 	links  *netlink.Handle
+	tables atomic.Int32 // of nftables that were added, ever
 }
 
 // newNamespace makes a network namespace with the given name.

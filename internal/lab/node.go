@@ -211,12 +211,10 @@ func (n *Node) shutDown() error {
 	if a == nil {
 		return nil
 	}
-	if n.Running() {
-		n.Signal(syscall.SIGCONT) // a frozen agent cannot take the node down
-	}
+	thawErr := n.thaw() // a frozen agent cannot take the node down
 	ctx, cancel := context.WithTimeout(context.Background(), 2*stopTime)
 	defer cancel()
-	stopErr := n.Stop(ctx)
+	stopErr := errors.Join(thawErr, n.Stop(ctx))
 	if stopErr == nil && a.cmd.ProcessState.Success() {
 		return nil
 	}

@@ -185,7 +185,8 @@ func (n network) plug(c cable) error {
 	return nil
 }
 
-// configure brings an interface up and gives it its addresses and routes.
+// configure brings an interface up and gives it its addresses and routes, of
+// which it may have some.
 func (n network) configure(i iface) error {
 	ns := n[i.part]
 	link, err := ns.links.LinkByName(i.link)
@@ -196,13 +197,13 @@ func (n network) configure(i iface) error {
 		return fmt.Errorf("set %s of %s up: %w", i.link, ns.Name, err)
 	}
 	for _, a := range i.addrs {
-		if err := ns.links.AddrAdd(link, address(a)); err != nil {
+		if err := ns.links.AddrReplace(link, address(a)); err != nil {
 			return fmt.Errorf("add %s to %s of %s: %w", a, i.link, ns.Name, err)
 		}
 	}
 	for _, r := range i.routes {
 		to := &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(r.to), Gw: r.via.AsSlice()}
-		if err := ns.links.RouteAdd(to); err != nil {
+		if err := ns.links.RouteReplace(to); err != nil {
 			return fmt.Errorf("add route to %s via %s in %s: %w", r.to, r.via, ns.Name, err)
 		}
 	}
