@@ -3,7 +3,7 @@ package member
 import "time"
 
 // NodeID is a node's id, 1..MaxNodes. 0 is nobody.
-type NodeID uint8
+type NodeID = uint8
 
 // MaxNodes is the largest node id.
 const MaxNodes = 64
@@ -70,18 +70,19 @@ type Heartbeat struct {
 	Previous  Incarnation // the incarnation that this process had before, or 0
 	Sent      Time        // sender's clock; grows with every heartbeat of an incarnation
 	State     State
-	Amnesiac  bool          // has no memory of views and does not vote yet
-	Listed    Set           // nodes in the sender's file
-	Settings  Settings      // digests of what must be equal
-	Carrier   uint8         // interfaces whose link is up
-	Suspects  Set           // voters that the sender has not heard for a lease and the drift margin
-	Weight    uint16        // that the sender's file asks for; 100 is one share
-	Promised  Epoch         // highest ballot promised or accepted
-	Accepted  ViewID        // highest view accepted
-	Grants    uint64        // of the accepted view (ViewHeader.Grants): which leases the echoes stand for
-	Active    ViewID        // view that the sender's data plane acts on
-	LeaseLeft time.Duration // of the sender's lease; ≤ 0: none
-	Lateness  time.Duration // worst lateness of the sender's heartbeats in the last minute
+	Fit       bool           // may be put into a view (clause P3)
+	Amnesiac  bool           // started without memory and has accepted no view since
+	Listed    Set            // nodes in the sender's file
+	Settings  Settings       // digests of what must be equal
+	Carrier   uint8          // interfaces whose link is up
+	Suspects  Set            // voters that the sender has not heard for a lease and the drift margin
+	Weight    uint16         // that the sender's file asks for; 100 is one share
+	Promised  Epoch          // highest ballot promised or accepted
+	Accepted  ViewID         // highest view accepted
+	Grants    uint64         // of the accepted view (ViewHeader.Grants): which leases the echoes stand for
+	Active    ViewID         // view that the sender's data plane acts on
+	LeaseLeft time.Duration  // of the sender's lease; ≤ 0: none
+	Lateness  time.Duration  // worst lateness of the sender's heartbeats in the last minute
 	Echoes    [MaxNodes]Echo // by node id - 1
 }
 

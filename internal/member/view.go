@@ -46,6 +46,8 @@ type View struct {
 	Digest Digest // of the header
 	Owners []NodeID
 	Moves  []Move // by ascending bucket
+
+	votersSince Time // since when this node has known of these voters (clause V6)
 }
 
 // ID returns the view's name.

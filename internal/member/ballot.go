@@ -1,0 +1,232 @@
+package member
+
+// Views are agreed on by CASPaxos: a register that holds the view, changed by
+// whoever gets a majority's promise for its ballot. Promises and acceptances
+// are no messages of their own: every heartbeat says what its sender has
+// promised and accepted (clauses V1 to V4).
+
+// voting reports whether this node's word counts now (clauses R2, R3).
+func (m *Member) voting() bool { return !m.mute() && !m.amnesiac && !m.left }
+
+// voters are those of the highest view accepted; before the first view, those
+// in the file.
+func (m *Member) voters() Set {
+	if a := m.wanted.accepted; a != nil {
+		return a.Voters | a.OldVoters
+	}
+	return m.cfg.Listed
+}
+
+// vote promises and accepts what it may.
+func (m *Member) vote() {
+	if !m.voting() {
+		return
+	}
+	for _, n := range m.live {
+		p := &m.peers[n]
+		if e := p.hb.Promised; e > m.wanted.promised && e.Proposer() == n && m.hears(n) {
+			m.wanted.promised = e
+		}
+	}
+	var best *View
+	for _, v := range m.known {
+		if v.Epoch > m.acceptedEpoch() && v.Epoch >= m.wanted.promised &&
+			(best == nil || v.Epoch > best.Epoch) && m.acceptable(v) {
+			best = v
+		}
+	}
+	if best != nil {
+		m.accept(best)
+	}
+}
+
+func (m *Member) acceptedEpoch() Epoch {
+	if m.wanted.accepted == nil {
+		return 0
+	}
+	return m.wanted.accepted.Epoch
+}
+
+// accept takes a view, and with it promises the proposer its next ballot: as
+// long as it lives, the proposer can go on without asking again (clause V4).
+func (m *Member) accept(v *View) {
+	m.wanted.accepted = v
+	m.wanted.promised = max(m.wanted.promised, v.Epoch.next(v.Epoch.Proposer()))
+	for i, e := range v.Members {
+		if p := &m.peers[i+1]; p.listed != e.Incarnation {
+			p.listed, p.listedAt = e.Incarnation, m.now
+		}
+	}
+	m.changed = true
+}
+
+// acceptable is a voter's judgement of a proposed view (clause V3): whoever
+// lives in the view accepted last and not in this one must have said so, or
+// have been silent so long that no lease of its stands on this voter's word.
+func (m *Member) acceptable(v *View) bool {
+	a := m.wanted.accepted
+	if a == nil {
+		return v.Alone && m.aloneWith(v.Voters) || v.Parent != (ViewID{}) || v.Voters == m.cfg.Listed
+	}
+	if v.Alone && !m.aloneWith(v.Voters) {
+		return false
+	}
+	fork := v.Lineage != a.Lineage && v.Parent != a.ID()
+	for i := range a.Members {
+		n, old := NodeID(i+1), a.Members[i]
+		if !old.Live() || !fork && v.holds(n, old.Incarnation) {
+			continue
+		}
+		if !m.outOf(v, n, old.Incarnation, fork) {
+			return false
+		}
+	}
+	return true
+}
+
+// outOf reports whether an incarnation cannot act on earlier views any more,
+// so that v may do without it.
+func (m *Member) outOf(v *View, n NodeID, i Incarnation, fork bool) bool {
+	e := v.Members[n-1]
+	switch {
+	case m.gone(n, i):
+		return true
+	case n == m.cfg.Self:
+		return false
+	case fork && m.peers[n].incarnation == i && m.peers[n].hb.Active == v.ID():
+		return true
+	case !fork && e.Incarnation == i && e.State == Fenced, !fork && e.Incarnation != i && e.Live():
+		return true // the proposer has its word
+	}
+	return m.silent(n) && (v.Alone || m.now-v.votersSince >= m.patience()) // clause V6
+}
+
+// chosen reports whether a view is known to be accepted by a majority of its
+// voters, old and new, or, for a view made alone, by all (clause V2).
+func (m *Member) chosen(v *View) bool {
+	by := Set(0)
+	if m.durable.accepted == v {
+		by = by.With(m.cfg.Self)
+	}
+	id := v.ID()
+	for _, n := range m.live {
+		p := &m.peers[n]
+		if p.hb.Active == id && m.hears(n) {
+			return true
+		}
+		if p.hb.Accepted == id {
+			by = by.With(n)
+		}
+	}
+	if v.Alone {
+		return by&v.Voters == v.Voters
+	}
+	return by.majority(v.Voters) && by.majority(v.OldVoters)
+}
+
+// learn acts on the newest view that is known to be chosen.
+func (m *Member) learn() {
+	var best *View
+	for _, v := range m.known {
+		if m.supersedes(v) && (best == nil || v.Epoch > best.Epoch) && m.chosen(v) {
+			best = v
+		}
+	}
+	if best != nil {
+		m.activate(best)
+	}
+}
+
+// supersedes reports whether a chosen view is to take the place of the one in
+// force. Where a cluster went on in two parts, the larger part prevails: it
+// moves on to an epoch above the other's, and only then the other follows
+// (clause A5).
+func (m *Member) supersedes(v *View) bool {
+	switch a := m.active; {
+	case a == nil:
+		return true
+	case v.Epoch <= a.Epoch:
+		return false
+	default:
+		return v.Lineage == a.Lineage || !m.serves() || v.Voters.Len() >= a.Voters.Len()
+	}
+}
+
+// activate makes a view the one that this node acts on. The buckets that it
+// loses are given up with the effects of this event, before any message says
+// that the view is in force here (clause T2).
+func (m *Member) activate(v *View) {
+	prev := m.active
+	serving := m.serves()
+	m.active, m.activeSince = v, m.now
+	m.changed = true
+	m.logf("view %d: %s", v.Epoch, v.Reason)
+	if v.Epoch > m.acceptedEpoch() {
+		m.accept(v) // chosen: accepting it changes nothing for others
+	}
+	holds := v.holds(m.cfg.Self, m.incarnation)
+	switch {
+	case serving && !holds:
+		m.fence("the others went on without it: " + v.Reason)
+	case serving && prev != nil && prev.Lineage != v.Lineage && v.Parent != prev.ID():
+		m.fence("other nodes went on without it and prevail")
+	case holds && m.state != Fenced:
+		if m.state == Joining {
+			m.deadline = 0
+		}
+		m.state = v.Members[m.cfg.Self-1].State
+		if m.leaveBy != 0 {
+			m.state = Leaving
+		}
+	}
+}
+
+// recover ends amnesia: a node without memory may vote when it has heard so
+// many others that one of them knows of any view that it helped to choose, or
+// when so many have no memory that no lease can stand (clause R3).
+func (m *Member) recover() {
+	if !m.amnesiac || m.mute() {
+		return
+	}
+	voters := m.cfg.Listed
+	if m.active != nil {
+		voters = m.active.Voters | m.active.OldVoters
+	}
+	since := m.started + m.patience()
+	knowing, forgetful, top, highest := 0, 1, m.wanted.promised, ViewID{}
+	for _, n := range m.live {
+		p := &m.peers[n]
+		if !m.hears(n) || p.arrived < since {
+			continue
+		}
+		if m.active == nil && p.hb.Active != (ViewID{}) || m.active != nil && p.hb.Active.Epoch > m.active.Epoch {
+			return // learn that view first
+		}
+		top = max(top, p.hb.Promised, p.hb.Accepted.Epoch)
+		if p.hb.Accepted.Epoch > highest.Epoch {
+			highest = p.hb.Accepted
+		}
+		switch {
+		case !voters.Has(n):
+		case p.hb.Amnesiac:
+			forgetful++
+		default:
+			knowing++
+		}
+	}
+	quorum := voters.Len()/2 + 1
+	if knowing < voters.Len()-quorum+1 && 2*forgetful <= voters.Len() {
+		return
+	}
+	if highest.Epoch > m.acceptedEpoch() {
+		v := m.find(highest)
+		if v == nil {
+			return
+		}
+		m.accept(v) // it may have before; and no lease stands on its word
+	}
+	m.amnesiac = false
+	m.wanted.promised = max(m.wanted.promised, top)
+	m.spent = max(m.spent, top)
+	m.changed = true
+}

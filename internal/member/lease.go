@@ -1,0 +1,140 @@
+package member
+
+// renew moves the lease's end to L after the sending of the newest heartbeat
+// that a majority of voters, this node among them, has echoed (clause L1).
+func (m *Member) renew() {
+	if !m.inActive() || m.state == Fenced || m.mute() || m.rivalled() {
+		return
+	}
+	stamp := min(m.grantedBy(m.active.Voters), m.grantedBy(m.active.OldVoters))
+	if stamp <= 0 {
+		return
+	}
+	deadline := stamp + m.cfg.Lease
+	if deadline <= m.deadline {
+		return
+	}
+	m.deadline = deadline
+	m.fx.LeaseSet, m.fx.LeaseEpoch, m.fx.LeaseDeadline = true, uint64(m.active.Epoch), deadline
+}
+
+// grantedBy returns the newest stamp that a majority of the voters have echoed
+// for the leases of the view in force; 0: none. A voter is a grantor of its
+// own lease for the heartbeat that it sends next, that is, for now.
+func (m *Member) grantedBy(voters Set) Time {
+	var stamps [MaxNodes]Time
+	n, grants := 0, m.active.Grants()
+	for _, id := range m.live {
+		if p := &m.peers[id]; voters.Has(id) && p.grantOf == grants && p.grant > 0 {
+			at := n
+			for at > 0 && stamps[at-1] < p.grant {
+				stamps[at] = stamps[at-1]
+				at--
+			}
+			stamps[at] = p.grant
+			n++
+		}
+	}
+	need := voters.Len()/2 + 1
+	if voters.Has(m.cfg.Self) {
+		need--
+	}
+	switch {
+	case need == 0:
+		return m.now
+	case need > n:
+		return 0
+	}
+	return stamps[need-1]
+}
+
+// rivalled reports whether a node serves that went on without this one while
+// the two could not hear each other (clause A4). Only one of them may renew;
+// the later view wins, and the other has heard of it as soon as it hears this
+// node at all.
+func (m *Member) rivalled() bool {
+	if !m.cfg.Available {
+		return false
+	}
+	for _, n := range m.live {
+		p := &m.peers[n]
+		if m.active.Voters.Has(n) || !m.hears(n) {
+			continue
+		}
+		if serving := p.hb.State == Serving || p.hb.State == Draining || p.hb.State == Leaving; serving && !m.active.holds(n, p.incarnation) {
+			return true
+		}
+	}
+	return false
+}
+
+// lapse gives up what this node serves when its lease has run out and did not
+// come back with the next heartbeat: the others may hear a node that cannot
+// hear them, and wait for its word (clause P1).
+func (m *Member) lapse() {
+	end := max(m.deadline, m.activeSince+m.cfg.Lease)
+	if m.cfg.Available && m.heardSet() == 0 {
+		end += 2 * m.cfg.Interval // it may go on alone (clause A1) before that
+	}
+	if !m.serves() || m.now < end+m.cfg.Interval/2 || m.now < m.graceUntil {
+		return
+	}
+	m.fence("its lease ran out: too few of the others answer")
+}
+
+// fence ends this node's right to its buckets, and says so (clause S3).
+func (m *Member) fence(reason string) {
+	m.zero()
+	m.state = Fenced
+	m.fencedSince = m.now
+	m.changed = true
+	m.logf("%s gives up its buckets: %s", m.name(m.cfg.Self), reason)
+}
+
+// zero takes the lease and the table away.
+func (m *Member) zero() {
+	m.deadline = 0
+	m.fx.LeaseSet, m.fx.LeaseEpoch, m.fx.LeaseDeadline = true, m.activeEpoch(), 0
+}
+
+func (m *Member) activeEpoch() uint64 {
+	if m.active == nil {
+		return 0
+	}
+	return uint64(m.active.Epoch)
+}
+
+// rejoin takes a new incarnation for a node that was fenced, as soon as enough
+// others are heard that can put it into a view again (clause S4). Incarnations
+// follow each other two leases apart at least, so that no message of one
+// passes for fresh when the next but one lives.
+func (m *Member) rejoin() {
+	if m.state != Fenced || m.leaveBy != 0 || m.now-m.bornAt < 2*m.cfg.Lease {
+		return
+	}
+	heard, voters := m.heardSet().With(m.cfg.Self), m.voters()
+	if heard.majority(voters) || m.cfg.Available && m.sinceEvidence(m.fencedSince) {
+		m.reincarnate()
+	}
+}
+
+func (m *Member) reincarnate() {
+	m.previous, m.incarnation = m.incarnation, m.draw()
+	m.bornAt = m.now
+	m.state = Joining
+	m.changed = true
+	// What was echoed to the last incarnation is no lease for this one.
+	for i := range m.peers {
+		m.peers[i].grant, m.peers[i].grantOf = 0, 0
+	}
+}
+
+// heardSet is the set of other nodes that may be counted on now.
+func (m *Member) heardSet() (s Set) {
+	for _, n := range m.live {
+		if m.present(n) {
+			s = s.With(n)
+		}
+	}
+	return s
+}

@@ -1,0 +1,319 @@
+package member
+
+import (
+	"fmt"
+	"time"
+)
+
+// Drift is by how much a voter waits longer than the lease of another before
+// it votes it out, in thousandths of the lease: two clocks that are each up to
+// 1 % off differ by less (clause L3).
+const Drift = 1030
+
+// Config is what a member knows of its cluster from the file.
+type Config struct {
+	Self       NodeID
+	Listed     Set                  // all nodes in the file
+	Names      [MaxNodes + 1]string // of nodes, by id, for reasons in words
+	Weight     uint16               // 0: a voter only (serve: false)
+	Interval   Time                 // between heartbeats
+	Lease      Time                 // L
+	Buckets    int
+	Interfaces []string // names of the paths that heartbeats take, at most MaxInterfaces
+	Cluster    uint8    // which of them carry clients' packets; the others are heartbeats' own
+	Settings   Settings
+	Available  bool // partition: available
+}
+
+// Stored is what must survive a restart: clause R1.
+type Stored struct {
+	Promised Epoch
+	Accepted *View // nil: none yet
+}
+
+// Send is a message to all nodes, on some of the interfaces.
+type Send struct {
+	Interfaces uint8
+	Message    *Message
+}
+
+// Effects is what an event asks for, to be done in the order of the fields.
+type Effects struct {
+	LeaseSet      bool
+	LeaseEpoch    uint64
+	LeaseDeadline Time // 0: no lease
+	TableSet      bool
+	TableEpoch    uint64
+	Table         []uint8 // bucket states, as in bpf/abi.h
+	Store         *Stored // report it with Synced when it is on disk
+	StoreSeq      uint64
+	Sends         []Send
+	Probe         bool // look for an answer from outside: report it with Evidence
+	Logs          []string
+	Left          bool // this node is out of the cluster, as asked
+}
+
+// Member is one node's part in the protocol. Not safe for concurrent use.
+type Member struct {
+	cfg    Config
+	random func() uint64
+
+	now, started, lastTick Time
+	graceUntil             Time // no suspicion before: see Tick
+	incarnation, previous  Incarnation
+	state                  State
+	amnesiac               bool // may not vote yet for lack of memory (clause R3)
+	forgot                 bool // started without memory
+	carrier                uint8
+	bornAt                 Time // when the incarnation was drawn, or the process started
+	fencedSince            Time
+	unfitAt, pathsAt       Time
+	held                   string // why the node must not be in a view; empty: it may
+	leaveBy                Time
+	left                   bool
+
+	sent, nextSend Time    // stamps of the last and the next heartbeat
+	changed        bool    // something to say before the next heartbeat is due
+	stirred        bool    // something was heard that may change more than the lease
+	pushedAt       [2]Time // of the accepted view and the one in force, to those that lag
+	peers          [MaxNodes + 1]peer
+	live           []NodeID // peers that proved to be alive once, ascending
+	strangers      []NodeID // those that have not yet
+	lateness       time.Duration
+
+	durable, wanted, storing votes
+	storeSeq                 uint64
+	active                   *View
+	activeSince              Time
+	known                    []*View
+	fetching                 fetching
+	deadline                 Time // of the lease
+
+	spent      Epoch // ballots up to here were used or are from an earlier life
+	preparing  Time  // since when the promised ballot is this node's and waits for promises
+	desired    Time  // since when a change is wanted; 0: none is
+	evidence   Time
+	acceptedAt struct {
+		view *View
+		at   Time
+	}
+	probed Time
+
+	tabled  *View // whose table is in effect
+	waiting Set   // live old owners that have not left the buckets that move here
+	fx      Effects
+	states  []uint8
+	beat    Message
+	body    Heartbeat
+}
+
+// votes is the durable part of a voter.
+type votes struct {
+	promised Epoch
+	accepted *View
+}
+
+// New returns the member of a node that starts. Without stored it has no
+// memory (clause R3). random draws incarnations and spreads retries.
+func New(cfg Config, stored *Stored, now Time, random func() uint64) *Member {
+	m := &Member{cfg: cfg, random: random, started: now, bornAt: now, now: now, lastTick: now, carrier: 0xff}
+	m.states = make([]uint8, cfg.Buckets)
+	m.amnesiac, m.forgot = stored == nil, stored == nil
+	if stored != nil {
+		m.wanted = votes{stored.Promised, stored.Accepted}
+		m.durable, m.storing = m.wanted, m.wanted
+		m.spent = stored.Promised
+		if stored.Accepted != nil {
+			m.remember(stored.Accepted)
+		}
+	}
+	m.incarnation = m.draw()
+	m.nextSend = now + Time(random()%uint64(cfg.Interval))
+	return m
+}
+
+func (m *Member) draw() Incarnation {
+	for {
+		if i := Incarnation(m.random()); i != 0 {
+			return i
+		}
+	}
+}
+
+// patience is how long a voter waits before it votes a silent node out, and
+// how long a restarted one keeps still: L and the drift margin (clause L3).
+func (m *Member) patience() Time { return m.cfg.Lease * Drift / 1000 }
+
+// Effects returns what the events since the last call ask for. It is valid
+// until the next event.
+func (m *Member) Effects() *Effects { return &m.fx }
+
+// begin starts an event.
+func (m *Member) begin(now Time) {
+	m.now = max(now, m.now)
+	m.stirred = false
+	m.fx = Effects{Sends: m.fx.Sends[:0], Logs: m.fx.Logs[:0]}
+}
+
+func (m *Member) logf(format string, args ...any) {
+	m.fx.Logs = append(m.fx.Logs, fmt.Sprintf(format, args...))
+}
+
+func (m *Member) name(n NodeID) string {
+	if s := m.cfg.Names[n]; s != "" {
+		return s
+	}
+	return fmt.Sprintf("node %d", n)
+}
+
+// Tick lets time pass. All messages that arrived before now must have been
+// given to Receive.
+func (m *Member) Tick(now Time) {
+	m.begin(now)
+	// A process that was stopped may have lost what came meanwhile: it hears
+	// the others for an interval before it accuses anyone (clause L4).
+	if m.now-m.lastTick > m.cfg.Lease/2 {
+		m.graceUntil = m.now + m.cfg.Interval + m.cfg.Interval/4
+	}
+	m.lastTick = m.now
+	m.step()
+}
+
+// Synced reports that what Effects.Store asked for is on disk.
+func (m *Member) Synced(now Time, seq uint64) {
+	m.begin(now)
+	if seq == m.storeSeq && m.durable != m.storing {
+		m.durable = m.storing
+		m.changed = true
+	}
+	m.step()
+}
+
+// Carrier reports which interfaces have a link. A node that loses a clients'
+// link serves nobody there: it gives up at once (clause P2).
+func (m *Member) Carrier(now Time, up uint8) {
+	m.begin(now)
+	lost := m.carrier &^ up & m.cfg.Cluster
+	m.carrier = up
+	if lost != 0 && m.serves() {
+		m.fence("lost the link of " + m.interfaces(lost))
+	}
+	m.changed = true
+	m.step()
+}
+
+// Evidence reports that something outside the cluster answered a probe sent
+// since Effects.Probe asked for it (clause A2).
+func (m *Member) Evidence(now Time) {
+	m.begin(now)
+	m.evidence = m.now
+	m.step()
+}
+
+// Leave asks the member to hand its buckets over and go. Effects.Left says
+// when it has.
+func (m *Member) Leave(now Time) {
+	m.begin(now)
+	if m.leaveBy == 0 {
+		m.leaveBy = m.now + max(10*m.cfg.Lease, 1e9)
+		m.changed = true
+		if m.serves() {
+			m.state = Leaving
+		}
+	}
+	m.step()
+}
+
+// Fence makes the member give up what it serves, at once, say so, and stay out
+// of views until Resume.
+func (m *Member) Fence(now Time, reason string) {
+	m.begin(now)
+	m.held = reason
+	if m.serves() {
+		m.fence(reason)
+	}
+	m.step()
+}
+
+// Resume ends what Fence began.
+func (m *Member) Resume(now Time) {
+	m.begin(now)
+	m.held = ""
+	m.changed = true
+	m.step()
+}
+
+// Reload takes over what may change while the member runs: the list of nodes,
+// names, weight and partition.
+func (m *Member) Reload(now Time, cfg Config) {
+	m.begin(now)
+	m.cfg.Listed, m.cfg.Names, m.cfg.Weight, m.cfg.Available = cfg.Listed, cfg.Names, cfg.Weight, cfg.Available
+	m.changed = true
+	m.step()
+}
+
+// Late reports how late this node's heartbeats have been at worst of late, for
+// the others to see.
+func (m *Member) Late(by time.Duration) { m.lateness = by }
+
+// step draws the conclusions from whatever the event changed.
+func (m *Member) step() {
+	m.recover()
+	m.learn()
+	m.vote()
+	m.paths()
+	m.rejoin()
+	m.renew()
+	m.lapse()
+	m.propose()
+	m.takeOver()
+	m.depart()
+	m.accuse()
+	m.ask()
+	m.store()
+	m.speak()
+}
+
+// Next returns when Tick is due if nothing happens before.
+func (m *Member) Next() Time {
+	next := m.nextSend
+	soonest := func(t Time) {
+		if t > m.now && t < next {
+			next = t
+		}
+	}
+	if m.changed && !m.mute() {
+		soonest(m.sent + m.cfg.Interval/pace)
+	}
+	soonest(m.started + m.patience())
+	soonest(m.graceUntil)
+	if m.serves() {
+		soonest(max(m.deadline, m.activeSince+m.cfg.Lease) + m.cfg.Interval/2)
+	}
+	for _, n := range m.live {
+		p := &m.peers[n]
+		soonest(p.arrived + m.patience())
+		soonest(p.arrived + m.quiet())
+	}
+	return max(next, m.now+m.cfg.Interval/100)
+}
+
+// serves reports whether this node is in the view it acts on and has not given up.
+func (m *Member) serves() bool {
+	return m.state == Serving || m.state == Draining || m.state == Leaving && m.inActive()
+}
+
+// inActive reports whether the view in force has this incarnation.
+func (m *Member) inActive() bool {
+	return m.active != nil && m.active.holds(m.cfg.Self, m.incarnation)
+}
+
+// holds reports whether the node lives in the view, in that incarnation.
+func (v *ViewHeader) holds(n NodeID, i Incarnation) bool {
+	e := v.Members[n-1]
+	return e.Live() && e.Incarnation == i
+}
+
+// mute reports whether the node must keep still: it may have granted leases
+// before it restarted that others still count on (clause R2).
+func (m *Member) mute() bool { return m.now < m.started+m.patience() }

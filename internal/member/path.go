@@ -1,0 +1,106 @@
+package member
+
+import "strings"
+
+// fit reports whether this node may be put into a view: nothing holds it back,
+// its links are up, and where others hear each other it is heard, too
+// (clause P3).
+func (m *Member) fit() bool {
+	if m.mute() || m.held != "" || m.leaveBy != 0 || m.cfg.Cluster&^m.carrier != 0 {
+		return false
+	}
+	return m.unfitAt == 0 || m.now-m.unfitAt >= 5*m.cfg.Lease
+}
+
+// paths gives up where this node has lost two-way hearing on an interface on
+// which some other pair has it: its clients there are served by them
+// (clause P1). Where nobody has it, giving up would help nobody.
+func (m *Member) paths() {
+	if len(m.cfg.Interfaces) < 2 || m.now-m.pathsAt < m.cfg.Interval/4 {
+		return // one interface: the lease says it all
+	}
+	m.pathsAt = m.now
+	own, others := uint8(0), uint8(0)
+	for _, n := range m.live {
+		if m.hears(n) {
+			own |= m.twoWay(n)
+			others |= m.pairsOf(n)
+		}
+	}
+	lost := others &^ own & m.cfg.Cluster
+	if lost == 0 {
+		return
+	}
+	m.unfitAt = m.now
+	if m.serves() {
+		m.fence("no other node both hears it and is heard on " + m.interfaces(lost))
+	}
+}
+
+// twoWay returns the interfaces on which this node and n hear each other.
+func (m *Member) twoWay(n NodeID) uint8 {
+	p := &m.peers[n]
+	return m.heardOn(p) & p.hb.Echoes[m.cfg.Self-1].Heard
+}
+
+// pairsOf returns the interfaces on which n and a third node hear each other.
+func (m *Member) pairsOf(n NodeID) (on uint8) {
+	for _, o := range m.live {
+		if o > n && m.hears(o) {
+			on |= m.peers[n].hb.Echoes[o-1].Heard & m.peers[o].hb.Echoes[n-1].Heard
+		}
+	}
+	return on
+}
+
+// interfaces names the interfaces in a mask.
+func (m *Member) interfaces(mask uint8) string {
+	var names []string
+	for i, name := range m.cfg.Interfaces {
+		if mask>>i&1 == 1 {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, " and ")
+}
+
+// depart goes when asked to: buckets first, then the seat in the view, and
+// with partition: available the vote (clause S6).
+func (m *Member) depart() {
+	if m.leaveBy == 0 && m.serves() && m.state == Leaving && m.handedOver() {
+		m.fence("it is in the files no more")
+	}
+	if m.leaveBy == 0 || m.left {
+		return
+	}
+	late := m.now >= m.leaveBy
+	if m.serves() {
+		if !late && m.heardSet() != 0 && !m.handedOver() {
+			return
+		}
+		m.fence("leaves")
+	}
+	if m.state == Joining {
+		m.state = Fenced
+		m.changed = true
+	}
+	out := m.active == nil || !m.active.Members[m.cfg.Self-1].Live() && !(m.cfg.Available && (m.active.Voters|m.active.OldVoters).Has(m.cfg.Self))
+	if late || out || m.heardSet() == 0 {
+		m.speakLast()
+		m.left, m.fx.Left = true, true
+	}
+}
+
+// handedOver reports whether the view in force has this node leaving, so that
+// its table is empty; the others know when they hear that it acts on it.
+func (m *Member) handedOver() bool {
+	return m.active != nil && m.active.Members[m.cfg.Self-1].State == Leaving && m.tabled == m.active
+}
+
+// speakLast says goodbye, even if nothing else may be said yet.
+func (m *Member) speakLast() {
+	if !m.mute() {
+		m.heartbeat()
+		m.send(m.beatMessage())
+	}
+}

@@ -1,0 +1,279 @@
+package member
+
+import "slices"
+
+// peer is what is known of another node.
+type peer struct {
+	incarnation Incarnation // 0: none has proved to be alive
+	past        [4]Incarnation
+	candidate   Incarnation // heard, but has not echoed this node yet
+	candSent    Time
+	candArrived Time
+	hb          Heartbeat           // the newest of incarnation
+	arrived     Time                // of hb, this node's clock
+	heard       [MaxInterfaces]Time // newest arrival by interface, this node's clock
+	stamps      [MaxInterfaces]Time // newest Sent by interface, the peer's clock
+	echoed      Time                // newest stamp of this node's that it ever echoed
+	grant       Time                // newest stamp echoed to the present incarnation …
+	grantOf     uint64              // … and for which leases
+	mismatch    bool                // its settings differ
+	rival       Time                // when another incarnation spoke while this one lived
+	duplicate   Time                // when this one spoke again after its rival: two hosts, one id
+	since       Time                // of its present state, as heard here
+	listed      Incarnation         // in the view accepted last …
+	listedAt    Time                // … and since when this node has known that
+}
+
+// Verdict says what became of a message: for counters and logs.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Taken       Verdict = iota
+	Unproved            // the first of an incarnation that has not echoed this node: not used yet
+	Stale               // older than what was heard: late, repeated, replayed
+	Unlisted            // from a node that is in neither the file nor the view
+	OwnID               // another host uses this node's id
+	DuplicateID         // another incarnation of the sender lives: two hosts with one id, if it lasts
+	Different           // its settings differ: see Member.Different
+)
+
+// Receive takes a message that arrived on an interface at a time of this
+// node's clock.
+func (m *Member) Receive(now, arrived Time, iface int, msg *Message) Verdict {
+	m.begin(now)
+	if msg.From == m.cfg.Self {
+		if msg.Incarnation != m.incarnation && msg.Incarnation != m.previous {
+			return OwnID
+		}
+		return Stale
+	}
+	if !m.cfg.Listed.Has(msg.From) && !m.voters().Has(msg.From) && !m.everMember(msg.From) {
+		return Unlisted
+	}
+	v := Taken
+	switch body := msg.Body.(type) {
+	case *Heartbeat:
+		v = m.hear(arrived, iface, msg, body)
+		if v != Taken {
+			return v
+		}
+	case *ViewHeader:
+		m.stirred = true
+		if m.peers[msg.From].incarnation != msg.Incarnation {
+			return Unproved
+		}
+		m.offer(msg.From, body)
+	case *Fetch:
+		m.answer(msg.From, body)
+		return Taken
+	case *Chunk:
+		m.stirred = true
+		m.collect(msg.From, body)
+	}
+	if m.stirred {
+		m.step()
+	} else {
+		m.renew()
+		m.speak()
+	}
+	return v
+}
+
+// news reports whether a heartbeat says something that the one before did not.
+func (m *Member) news(a, b *Heartbeat) bool {
+	if a.State != b.State || a.Fit != b.Fit || a.Amnesiac != b.Amnesiac || a.Listed != b.Listed ||
+		a.Suspects != b.Suspects || a.Weight != b.Weight || a.Promised != b.Promised ||
+		a.Accepted != b.Accepted || a.Active != b.Active || a.Carrier != b.Carrier {
+		return true
+	}
+	for _, n := range m.live {
+		if x, y := &a.Echoes[n-1], &b.Echoes[n-1]; x.Incarnation != y.Incarnation || x.Heard != y.Heard {
+			return true
+		}
+	}
+	x, y := &a.Echoes[m.cfg.Self-1], &b.Echoes[m.cfg.Self-1]
+	return x.Incarnation != y.Incarnation || x.Heard != y.Heard
+}
+
+func (m *Member) everMember(n NodeID) bool {
+	a := m.wanted.accepted
+	return a != nil && a.Members[n-1].Incarnation != 0
+}
+
+// hear takes a heartbeat.
+func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verdict {
+	p := &m.peers[msg.From]
+	fresh := false
+	if msg.Incarnation != p.incarnation {
+		if v := m.greet(p, arrived, msg, hb); v != Taken {
+			return v
+		}
+		m.note(msg.From)
+		fresh = true
+	} else if iface < MaxInterfaces && hb.Sent > p.stamps[iface] {
+		if p.rival != 0 && m.now-p.rival < 1e9 {
+			p.duplicate, p.rival = m.now, 0
+		}
+		p.stamps[iface], p.heard[iface] = hb.Sent, arrived
+	}
+	if !fresh && hb.Sent <= p.hb.Sent {
+		return Stale
+	}
+	if fresh && iface < MaxInterfaces {
+		p.stamps[iface], p.heard[iface] = hb.Sent, arrived
+	}
+	p.mismatch = !m.agrees(hb.Settings)
+	p.arrived = max(p.arrived, arrived)
+	if p.mismatch {
+		p.hb.Settings, p.hb.Sent = hb.Settings, hb.Sent
+		return Different
+	}
+	if fresh || m.news(&p.hb, hb) {
+		m.stirred = true
+	}
+	if fresh || hb.State != p.hb.State {
+		p.since = m.now
+	}
+	p.hb = *hb
+	if e := hb.Echoes[m.cfg.Self-1]; e.Incarnation == m.incarnation && e.Sent <= m.sent {
+		p.echoed = max(p.echoed, e.Sent)
+		// A grant counts for the leases that the echoer stands for (clause L2).
+		if hb.Grants != p.grantOf || e.Sent > p.grant {
+			p.grant, p.grantOf = e.Sent, hb.Grants
+		}
+	}
+	return Taken
+}
+
+// greet decides whether a new incarnation is to be believed: only one that
+// echoes what this node sent less than a lease ago, and later than anything
+// echoed before, is alive and no recording (clause M3). A process that takes
+// the place of another keeps still for longer than that (R2), so what greets
+// here came after what was known, or says whom it replaces.
+func (m *Member) greet(p *peer, arrived Time, msg *Message, hb *Heartbeat) Verdict {
+	if p.buried(msg.Incarnation) {
+		return Stale
+	}
+	alive := p.incarnation != 0 && m.now-p.arrived < m.patience()
+	if alive && hb.Previous != p.incarnation && p.hb.State != Fenced {
+		p.rival = m.now
+		return DuplicateID
+	}
+	e := hb.Echoes[m.cfg.Self-1]
+	if e.Incarnation != m.incarnation || e.Sent <= p.echoed || e.Sent > m.sent || m.now-e.Sent >= m.cfg.Lease {
+		if p.candidate != msg.Incarnation || hb.Sent > p.candSent {
+			if p.candidate != msg.Incarnation {
+				m.stranger(msg.From)
+				m.changed = true // echo it soon, so that it can prove itself
+			}
+			p.candidate, p.candSent, p.candArrived = msg.Incarnation, hb.Sent, arrived
+		}
+		return Unproved
+	}
+	p.bury(p.incarnation)
+	p.bury(hb.Previous)
+	*p = peer{incarnation: msg.Incarnation, past: p.past, echoed: p.echoed, arrived: arrived,
+		listed: p.listed, listedAt: p.listedAt}
+	m.changed = true
+	return Taken
+}
+
+// bury notes an incarnation that has ended.
+func (p *peer) bury(i Incarnation) {
+	if i != 0 && !p.buried(i) {
+		copy(p.past[1:], p.past[:])
+		p.past[0] = i
+	}
+}
+
+func (p *peer) buried(i Incarnation) bool {
+	for _, o := range p.past {
+		if o == i {
+			return true
+		}
+	}
+	return false
+}
+
+// note lists a node among those that proved to be alive.
+func (m *Member) note(n NodeID) {
+	if !slices.Contains(m.live, n) {
+		m.live = append(m.live, n)
+		slices.Sort(m.live)
+		m.strangers = slices.DeleteFunc(m.strangers, func(o NodeID) bool { return o == n })
+	}
+}
+
+// stranger lists a node among those that have yet to prove it.
+func (m *Member) stranger(n NodeID) {
+	if !slices.Contains(m.live, n) && !slices.Contains(m.strangers, n) {
+		m.strangers = append(m.strangers, n)
+	}
+}
+
+// agrees compares settings. A setting that one side does not know (0) is not
+// compared: the next version may have more.
+func (m *Member) agrees(s Settings) bool {
+	for i, d := range s {
+		if d != 0 && m.cfg.Settings[i] != 0 && d != m.cfg.Settings[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// Different returns the indexes of the settings in which a node differs.
+func (m *Member) Different(n NodeID) (indexes []int) {
+	for i, d := range m.peers[n].hb.Settings {
+		if d != 0 && m.cfg.Settings[i] != 0 && d != m.cfg.Settings[i] {
+			indexes = append(indexes, i)
+		}
+	}
+	return indexes
+}
+
+// silence is how long nothing has come from a node. What this node may have
+// granted before it started counts as heard then (clause R2).
+func (m *Member) silence(n NodeID) Time { return m.now - max(m.peers[n].arrived, m.started) }
+
+// silent reports whether a lease that this node granted to n, in the last
+// heartbeat that it heard, is over by any clock (clause L3).
+func (m *Member) silent(n NodeID) bool {
+	return m.silence(n) >= m.patience() && m.now >= m.graceUntil
+}
+
+// quiet is the silence after which a node is not counted on, though not yet
+// accused: another prepares to act in its place (clause V5).
+func (m *Member) quiet() Time { return m.cfg.Lease * 6 / 10 }
+
+// hears reports whether a node was proved alive and heard of late.
+func (m *Member) hears(n NodeID) bool {
+	p := &m.peers[n]
+	return p.incarnation != 0 && !p.mismatch && m.now-p.arrived < m.patience()
+}
+
+// present reports whether a node may be counted on now.
+func (m *Member) present(n NodeID) bool {
+	return m.hears(n) && m.now-m.peers[n].arrived < m.quiet()
+}
+
+// gone reports whether an incarnation of a node has ended by that node's own
+// word: it says so, or a later one lives (clause S3).
+func (m *Member) gone(n NodeID, i Incarnation) bool {
+	if n == m.cfg.Self {
+		return i != m.incarnation || m.state == Fenced
+	}
+	p := &m.peers[n]
+	switch {
+	case p.incarnation == 0:
+		return false
+	case p.incarnation == i:
+		return p.hb.State == Fenced
+	case p.buried(i):
+		return true
+	}
+	// This node met only another one. That one is the later if it has echoed
+	// something sent when this node knew already of i.
+	return p.listed == i && p.grant > p.listedAt
+}

@@ -1,0 +1,341 @@
+package member
+
+import (
+	"fmt"
+	"strings"
+)
+
+// propose changes the view where it is not what it should be (clause V5).
+func (m *Member) propose() {
+	if !m.voting() || !m.voters().Has(m.cfg.Self) {
+		return
+	}
+	m.probe()
+	next := m.wish(m.wanted.accepted)
+	if next == nil {
+		m.desired = 0
+		m.prepareEarly()
+		return
+	}
+	if m.desired == 0 {
+		m.desired = m.now
+	}
+	if !m.turn() {
+		return
+	}
+	if !m.promisedBy(next) {
+		m.prepare()
+		return
+	}
+	m.publish(next)
+}
+
+// publish proposes a view: this node is the first to accept it.
+func (m *Member) publish(next *ViewHeader) {
+	next.Epoch = m.durable.promised
+	v := m.build(next)
+	m.spent = next.Epoch
+	m.desired = 0
+	m.remember(v)
+	if m.acceptable(v) {
+		m.accept(v)
+		m.push(v)
+	}
+}
+
+// promisedBy reports whether a majority has promised this node's ballot, and
+// nobody among them has accepted anything newer than what next is built on.
+func (m *Member) promisedBy(next *ViewHeader) bool {
+	ballot := m.durable.promised
+	if ballot.Proposer() != m.cfg.Self || ballot <= m.spent || ballot != m.wanted.promised || m.durable.accepted != m.wanted.accepted {
+		return false
+	}
+	parent := m.wanted.accepted
+	by := Set(0).With(m.cfg.Self)
+	for _, n := range m.live {
+		p := &m.peers[n]
+		if p.hb.Promised != ballot || !m.hears(n) || parent == nil && p.hb.Listed != m.cfg.Listed {
+			continue
+		}
+		if p.hb.Accepted.Epoch > m.acceptedEpoch() {
+			return false // its header is on the way
+		}
+		by = by.With(n)
+	}
+	switch {
+	case next.Alone:
+		return by&next.Voters == next.Voters
+	case parent == nil:
+		return by.majority(m.cfg.Listed)
+	}
+	return by.majority(parent.Voters) && by.majority(parent.OldVoters)
+}
+
+// prepare asks for promises: the ballot is above all that were heard of.
+func (m *Member) prepare() {
+	own := m.wanted.promised.Proposer() == m.cfg.Self && m.wanted.promised > m.spent
+	top := max(m.wanted.promised, m.acceptedEpoch())
+	for _, n := range m.live {
+		p := &m.peers[n]
+		top = max(top, p.hb.Promised, p.hb.Accepted.Epoch, p.hb.Active.Epoch)
+	}
+	if own && top <= m.wanted.promised {
+		return // asked already; every heartbeat repeats it
+	}
+	if m.now-m.preparing < m.cfg.Interval/4 {
+		return // two that outbid each other would both starve
+	}
+	m.preparing = m.now
+	m.wanted.promised = top.next(m.cfg.Self)
+	m.changed = true
+}
+
+// prepareEarly gets promises while the node that coordinates is merely quiet,
+// so that its failure costs no extra round (clause V5).
+func (m *Member) prepareEarly() {
+	c := m.coordinator()
+	if c == 0 || c == m.cfg.Self || m.present(c) || m.rank() != 0 {
+		return
+	}
+	if m.wanted.promised.Proposer() != m.cfg.Self || m.wanted.promised <= m.spent {
+		m.prepare()
+	}
+}
+
+// coordinator is who proposed the view accepted last. It goes on proposing as
+// long as it is there; a lower id that returns does not take over.
+func (m *Member) coordinator() NodeID { return m.acceptedEpoch().Proposer() }
+
+// turn reports whether it is for this node to propose: if it coordinates, or
+// in its absence, or when nothing has come of it, by rank.
+func (m *Member) turn() bool {
+	c := m.coordinator()
+	waited := m.now - m.desired
+	switch {
+	case c == m.cfg.Self:
+		return true
+	case c != 0 && m.present(c) && !m.peers[c].hb.Amnesiac && m.voters().Has(c) && m.peers[c].hb.State != Fenced:
+		return waited >= 3*m.cfg.Interval+Time(m.rank())*2*m.cfg.Interval
+	}
+	return waited >= Time(m.rank())*m.cfg.Interval
+}
+
+// rank counts the voters present that have a lower id.
+func (m *Member) rank() int {
+	return (m.heardSet() & m.voters() & (1<<(m.cfg.Self-1) - 1)).Len()
+}
+
+// change is what a wish adds up.
+type change struct {
+	*ViewHeader
+	done   bool // something differs from the parent
+	reason strings.Builder
+}
+
+func (c *change) because(format string, args ...any) {
+	c.done = true
+	if c.reason.Len() > 0 {
+		c.reason.WriteString(", ")
+	}
+	fmt.Fprintf(&c.reason, format, args...)
+}
+
+// wish returns what the view should be, or nil where the parent is that
+// already. nil stands for the view before the first.
+func (m *Member) wish(parent *View) *ViewHeader {
+	c := change{ViewHeader: &ViewHeader{}}
+	if parent == nil {
+		c.Voters, c.OldVoters = m.cfg.Listed, m.cfg.Listed
+	} else {
+		*c.ViewHeader = parent.ViewHeader
+		c.Parent, c.Alone = parent.ID(), false
+		c.Settled = m.settled(parent)
+		m.wishCompletion(&c, parent)
+	}
+	m.wishMembers(&c, parent)
+	m.wishVoters(&c, parent)
+	if !c.done {
+		return nil
+	}
+	if parent == nil || c.Alone {
+		c.Lineage = uint64(m.incarnation) ^ uint64(m.acceptedEpoch())
+	}
+	c.Reason = c.reason.String()
+	if len(c.Reason) > MaxReason {
+		c.Reason = c.Reason[:MaxReason-3] + "..."
+	}
+	return c.ViewHeader
+}
+
+// wishCompletion proposes again what was accepted and not chosen, and outbids
+// the lesser part of a cluster that went on in two (clause A5).
+func (m *Member) wishCompletion(c *change, parent *View) {
+	if parent != m.active && m.desiredFor(parent) > 2*m.cfg.Interval {
+		c.because("completes view %d: %s", parent.Epoch, parent.Reason)
+	}
+	for _, n := range m.live {
+		p := &m.peers[n]
+		if m.hears(n) && p.hb.Active.Epoch > parent.Epoch && parent == m.active {
+			if v := m.find(p.hb.Active); v != nil && v.Lineage != parent.Lineage {
+				c.because("%s went on alone and comes back", m.name(n))
+				return
+			}
+		}
+	}
+}
+
+// desiredFor is how long a view has been accepted here without being chosen.
+func (m *Member) desiredFor(v *View) Time {
+	if m.acceptedAt.view != v {
+		m.acceptedAt.view, m.acceptedAt.at = v, m.now
+	}
+	return m.now - m.acceptedAt.at
+}
+
+// settled reports whether every live node of a view acts on it.
+func (m *Member) settled(v *View) bool {
+	for i, e := range v.Members {
+		n := NodeID(i + 1)
+		if !e.Live() || m.gone(n, e.Incarnation) {
+			continue
+		}
+		if n == m.cfg.Self && m.active != v || n != m.cfg.Self && (m.peers[n].incarnation != e.Incarnation || m.peers[n].hb.Active != v.ID()) {
+			return false
+		}
+	}
+	return true
+}
+
+func (m *Member) wishMembers(c *change, parent *View) {
+	known := m.cfg.Listed | m.heardSet()
+	if parent != nil {
+		for i, e := range parent.Members {
+			if e.Incarnation != 0 {
+				known = known.With(NodeID(i + 1))
+			}
+		}
+	}
+	unlisted := m.unlisted(c.Voters)
+	for left := known; left != 0; left &= left - 1 {
+		n := left.first()
+		e := &c.Members[n-1]
+		switch {
+		case e.Live() && m.gone(n, e.Incarnation):
+			m.wishWithout(c, n, e)
+		case e.Live() && n != m.cfg.Self && m.accused(n, c.Voters) && m.accused(n, c.OldVoters):
+			e.State = Lost
+			c.because("%s is silent", m.name(n))
+		case e.Live():
+			m.wishState(c, n, e, unlisted.Has(n))
+		case m.joins(n, c.Voters) && !unlisted.Has(n):
+			*e = Entry{Incarnation: m.incarnationOf(n), State: Serving, Weight: m.weightOf(n)}
+			c.because("%s joins", m.name(n))
+		}
+	}
+}
+
+// wishWithout puts a node out that has said so, or in with its new
+// incarnation if that is ready: then it keeps its buckets.
+func (m *Member) wishWithout(c *change, n NodeID, e *Entry) {
+	next := m.incarnationOf(n)
+	switch {
+	case next != e.Incarnation && m.joins(n, c.Voters):
+		*e = Entry{Incarnation: next, State: Serving, Weight: m.weightOf(n)}
+		c.because("%s is back", m.name(n))
+	case next != e.Incarnation && m.stateOf(n) == Joining && n != m.cfg.Self && m.now-m.peers[n].since < 2*m.cfg.Interval:
+		// It is about to be ready: taking its buckets away would move them twice.
+	default:
+		e.State = Fenced
+		c.because("%s gave up its buckets", m.name(n))
+	}
+}
+
+// wishState follows what a live node says of itself.
+func (m *Member) wishState(c *change, n NodeID, e *Entry, unlisted bool) {
+	if (m.stateOf(n) == Leaving || unlisted) && e.State != Leaving {
+		e.State = Leaving
+		if unlisted {
+			c.because("%s is in the files no more", m.name(n))
+		} else {
+			c.because("%s leaves", m.name(n))
+		}
+	}
+	if w := m.weightOf(n); w != e.Weight && (n == m.cfg.Self || m.hears(n)) {
+		e.Weight = w
+		c.because("%s has weight %d", m.name(n), w)
+	}
+}
+
+// accused reports whether a majority of voters has heard nothing of n for
+// longer than any lease.
+func (m *Member) accused(n NodeID, voters Set) bool {
+	if !m.silent(n) {
+		return false
+	}
+	by := Set(0).With(m.cfg.Self)
+	for _, o := range m.live {
+		if m.present(o) && m.peers[o].hb.Suspects.Has(n) {
+			by = by.With(o)
+		}
+	}
+	return by.majority(voters)
+}
+
+// joins reports whether a node is ready to be put into a view: it wants to,
+// and hears a majority of the voters that hear it.
+func (m *Member) joins(n NodeID, voters Set) bool {
+	if m.stateOf(n) != Joining {
+		return false
+	}
+	both := Set(0)
+	if voters.Has(n) {
+		both = both.With(n)
+	}
+	self := m.cfg.Self
+	if n == self {
+		if !m.fit() {
+			return false
+		}
+		for _, o := range m.live {
+			if e := &m.peers[o].hb.Echoes[self-1]; m.present(o) && e.Incarnation == m.incarnation && e.Heard != 0 {
+				both = both.With(o)
+			}
+		}
+		return both.majority(voters) || voters == both
+	}
+	p := &m.peers[n]
+	if !m.present(n) || !p.hb.Fit || p.mismatch {
+		return false
+	}
+	if p.hb.Echoes[self-1].Heard != 0 {
+		both = both.With(self)
+	}
+	for _, o := range m.live {
+		q := &m.peers[o]
+		if e := &q.hb.Echoes[n-1]; o != n && m.present(o) && e.Incarnation == p.incarnation && e.Heard != 0 && p.hb.Echoes[o-1].Heard != 0 {
+			both = both.With(o)
+		}
+	}
+	return both.majority(voters)
+}
+
+func (m *Member) incarnationOf(n NodeID) Incarnation {
+	if n == m.cfg.Self {
+		return m.incarnation
+	}
+	return m.peers[n].incarnation
+}
+
+func (m *Member) stateOf(n NodeID) State {
+	if n == m.cfg.Self {
+		return m.state
+	}
+	return m.peers[n].hb.State
+}
+
+func (m *Member) weightOf(n NodeID) uint16 {
+	if n == m.cfg.Self {
+		return m.cfg.Weight
+	}
+	return m.peers[n].hb.Weight
+}

@@ -1,0 +1,102 @@
+package member
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// snapshot is a member as it passes from one process to the next of the same
+// node (clause R4). Only what the next one cannot hear again within an
+// interval is in it.
+type snapshot struct {
+	Format                int // 1
+	Started, BornAt, Sent Time
+	Incarnation, Previous Incarnation
+	State                 State
+	Amnesiac, Forgot      bool
+	Promised, Spent       Epoch
+	Accepted, Active      *View
+	ActiveSince, Deadline Time
+	FencedSince, UnfitAt  Time
+	Peers                 map[NodeID]peerSnapshot
+}
+
+type peerSnapshot struct {
+	Incarnation Incarnation
+	Past        [4]Incarnation
+	Heartbeat   Heartbeat
+	Arrived     Time
+	Heard       [MaxInterfaces]Time
+	Stamps      [MaxInterfaces]Time
+	Echoed      Time
+	Grant       Time
+	GrantOf     uint64
+	Listed      Incarnation
+	ListedAt    Time
+}
+
+// Snapshot returns the member for Restore. The member must not be used
+// afterwards: it would speak in the same incarnation as the restored one. It
+// fails while something that was promised is not on disk.
+func (m *Member) Snapshot() ([]byte, error) {
+	if m.durable != m.wanted {
+		return nil, fmt.Errorf("the latest votes are not on disk yet")
+	}
+	s := snapshot{
+		Format: 1, Started: m.started, BornAt: m.bornAt, Sent: m.sent,
+		Incarnation: m.incarnation, Previous: m.previous, State: m.state,
+		Amnesiac: m.amnesiac, Forgot: m.forgot, Promised: m.durable.promised, Spent: m.spent,
+		Accepted: m.durable.accepted, Active: m.active, ActiveSince: m.activeSince, Deadline: m.deadline,
+		FencedSince: m.fencedSince, UnfitAt: m.unfitAt, Peers: map[NodeID]peerSnapshot{},
+	}
+	for _, n := range m.live {
+		p := &m.peers[n]
+		s.Peers[n] = peerSnapshot{
+			Incarnation: p.incarnation, Past: p.past, Heartbeat: p.hb, Arrived: p.arrived,
+			Heard: p.heard, Stamps: p.stamps, Echoed: p.echoed, Grant: p.grant, GrantOf: p.grantOf,
+			Listed: p.listed, ListedAt: p.listedAt,
+		}
+	}
+	return json.Marshal(s)
+}
+
+// Restore returns a member that goes on where the one of the snapshot stopped,
+// on the same host. The data plane must not have been touched since.
+func Restore(cfg Config, data []byte, now Time, random func() uint64) (*Member, error) {
+	var s snapshot
+	if err := json.Unmarshal(data, &s); err != nil {
+		return nil, fmt.Errorf("read the state of the process before: %w", err)
+	}
+	if s.Format != 1 || s.Incarnation == 0 {
+		return nil, fmt.Errorf("the state of the process before has format %d, not 1", s.Format)
+	}
+	for _, v := range []*View{s.Accepted, s.Active} {
+		if v != nil && len(v.Owners) != cfg.Buckets {
+			return nil, fmt.Errorf("the process before had %d buckets, the file has %d", len(v.Owners), cfg.Buckets)
+		}
+	}
+	m := New(cfg, &Stored{s.Promised, s.Accepted}, now, random)
+	m.started, m.bornAt, m.sent, m.nextSend = s.Started, s.BornAt, s.Sent, now
+	m.incarnation, m.previous, m.state = s.Incarnation, s.Previous, s.State
+	m.amnesiac, m.forgot, m.spent = s.Amnesiac, s.Forgot, s.Spent
+	m.activeSince, m.deadline = s.ActiveSince, s.Deadline
+	m.fencedSince, m.unfitAt = s.FencedSince, s.UnfitAt
+	if s.Active != nil {
+		if m.active = m.find(s.Active.ID()); m.active == nil {
+			m.active = s.Active
+			m.remember(m.active)
+		}
+	}
+	for n, q := range s.Peers {
+		if n == 0 || n > MaxNodes {
+			return nil, fmt.Errorf("the state of the process before names node %d", n)
+		}
+		m.peers[n] = peer{
+			incarnation: q.Incarnation, past: q.Past, hb: q.Heartbeat, arrived: q.Arrived,
+			heard: q.Heard, stamps: q.Stamps, echoed: q.Echoed, grant: q.Grant, grantOf: q.GrantOf,
+			listed: q.Listed, listedAt: q.ListedAt, since: now,
+		}
+		m.note(n)
+	}
+	return m, nil
+}

@@ -1,0 +1,156 @@
+package member
+
+// pace is how many messages may follow each other in an interval when there is
+// much to say.
+const pace = 40
+
+// speak sends the heartbeat when it is due, and at once when something
+// changed that others act on (clause M2).
+func (m *Member) speak() {
+	if m.mute() || m.left {
+		return
+	}
+	due := m.now >= m.nextSend
+	if !due && (!m.changed || m.now < m.sent+m.cfg.Interval/pace) {
+		return
+	}
+	m.changed = false
+	m.heartbeat()
+	m.send(m.beatMessage())
+	m.nextSend = m.now + m.cfg.Interval
+	if due {
+		m.catchUp()
+	}
+}
+
+func (m *Member) beatMessage() *Message {
+	m.beat = Message{From: m.cfg.Self, Incarnation: m.incarnation, Body: &m.body}
+	return &m.beat
+}
+
+func (m *Member) send(msg *Message) {
+	m.fx.Sends = append(m.fx.Sends, Send{0xff, msg})
+}
+
+// heartbeat fills in what this node has to say. Only what is on disk counts as
+// promised and accepted (clause R1).
+func (m *Member) heartbeat() {
+	m.sent = max(m.now, m.sent+1)
+	echoes := m.body.Echoes
+	m.body = Heartbeat{
+		Previous: m.previous, Sent: m.sent, State: m.state, Fit: m.state == Joining && m.fit(),
+		Amnesiac: m.forgot && m.durable.accepted == nil || m.amnesiac,
+		Listed:   m.cfg.Listed, Settings: m.cfg.Settings, Carrier: m.carrier, Weight: m.cfg.Weight,
+		Suspects: m.suspects(), Promised: m.durable.promised, LeaseLeft: max(0, m.deadline-m.now),
+		Lateness: m.lateness, Echoes: echoes,
+	}
+	if a := m.durable.accepted; a != nil {
+		m.body.Accepted = a.ID()
+	}
+	if a := m.wanted.accepted; a != nil && m.voting() {
+		m.body.Grants = a.Grants()
+	}
+	if m.active != nil {
+		m.body.Active = m.active.ID()
+	}
+	for _, n := range m.live {
+		m.body.Echoes[n-1] = m.echo(n)
+	}
+	for _, n := range m.strangers {
+		m.body.Echoes[n-1] = m.echo(n)
+	}
+}
+
+// echo is what this node grants another: leases to incarnations that it has
+// not voted out (clause L5), and to a new one the means to prove itself.
+func (m *Member) echo(n NodeID) Echo {
+	p := &m.peers[n]
+	if p.incarnation == 0 || p.candidate != 0 && p.candArrived > p.arrived {
+		return Echo{Incarnation: p.candidate, Sent: p.candSent}
+	}
+	if a := m.wanted.accepted; a != nil {
+		if e := a.Members[n-1]; !e.Live() && e.Incarnation == p.incarnation {
+			return Echo{Heard: m.heardOn(p)}
+		}
+	}
+	return Echo{Incarnation: p.incarnation, Sent: p.hb.Sent, Heard: m.heardOn(p)}
+}
+
+// heardOn returns the interfaces on which a node was heard of late.
+func (m *Member) heardOn(p *peer) (on uint8) {
+	for i := range m.cfg.Interfaces {
+		if p.heard[i] != 0 && m.now-p.heard[i] < m.patience() {
+			on |= 1 << i
+		}
+	}
+	return on
+}
+
+func (m *Member) suspects() (s Set) {
+	all := m.voters()
+	if a := m.wanted.accepted; a != nil {
+		for i := range a.Members {
+			if a.Members[i].Live() {
+				all = all.With(NodeID(i + 1))
+			}
+		}
+	}
+	for left := all.Without(m.cfg.Self); left != 0; left &= left - 1 {
+		if n := left.first(); m.silent(n) {
+			s = s.With(n)
+		}
+	}
+	return s
+}
+
+// accuse says at once whom this node has come to suspect: the others wait for
+// a majority of such words.
+func (m *Member) accuse() {
+	if s := m.suspects(); s != m.body.Suspects {
+		m.changed = true
+	}
+}
+
+// catchUp shows the newest views to those that lag behind: whoever proposed a
+// view does, and the first in rank if that one is away or it takes too long.
+func (m *Member) catchUp() {
+	for i, v := range [...]*View{m.wanted.accepted, m.active} {
+		if v == nil || i == 1 && v == m.wanted.accepted {
+			continue
+		}
+		if !m.lags(v) {
+			m.pushedAt[i] = m.now
+			continue
+		}
+		by := v.Epoch.Proposer()
+		if by == m.cfg.Self || m.rank() == 0 && !m.present(by) || m.now-m.pushedAt[i] > 3*m.cfg.Interval {
+			m.push(v)
+		}
+	}
+}
+
+func (m *Member) lags(v *View) bool {
+	for _, n := range m.live {
+		hb := &m.peers[n].hb
+		if m.present(n) && hb.Accepted.Epoch < v.Epoch && hb.Active.Epoch < v.Epoch {
+			return true
+		}
+	}
+	return false
+}
+
+// push shows a view to all.
+func (m *Member) push(v *View) {
+	m.send(&Message{From: m.cfg.Self, Incarnation: m.incarnation, Body: &v.ViewHeader})
+}
+
+// store asks for what is to be remembered, one thing at a time.
+func (m *Member) store() {
+	if m.wanted == m.durable || m.wanted == m.storing || m.storing != m.durable {
+		return
+	}
+	m.storing = m.wanted
+	m.storeSeq++
+	m.fx.Store = &Stored{m.wanted.promised, m.wanted.accepted}
+	m.fx.StoreSeq = m.storeSeq
+}

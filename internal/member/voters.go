@@ -1,0 +1,106 @@
+package member
+
+// wishVoters brings the voters in line with the files, one step at a time:
+// first views are accepted by majorities of the old and the new voters, then
+// by the new ones alone (clause V6).
+func (m *Member) wishVoters(c *change, parent *View) {
+	if group := m.heardSet().With(m.cfg.Self) & (c.Voters | c.OldVoters | m.cfg.Listed); m.aloneWith(group) {
+		m.wishAlone(c, group)
+		return
+	}
+	if parent == nil || parent != m.active {
+		return // voters change only on top of a view that is known to be chosen
+	}
+	if c.OldVoters != c.Voters {
+		c.OldVoters = c.Voters
+		c.because("new voters alone")
+		return
+	}
+	target := m.targetVoters(c)
+	if target == c.Voters || target == 0 {
+		return
+	}
+	c.OldVoters, c.Voters = c.Voters, target
+	c.because("voters change")
+}
+
+// wishAlone makes a view of those who hear each other, and of nobody else.
+func (m *Member) wishAlone(c *change, group Set) {
+	c.Alone, c.Voters, c.OldVoters = true, group, group
+	for i := range c.Members {
+		n, e := NodeID(i+1), &c.Members[i]
+		if e.Live() && !group.Has(n) {
+			e.State = Lost
+		}
+		if group.Has(n) && !e.Live() && m.stateOf(n) == Joining && (n != m.cfg.Self || m.fit()) && (n == m.cfg.Self || m.peers[n].hb.Fit) {
+			*e = Entry{Incarnation: m.incarnationOf(n), State: Serving, Weight: m.weightOf(n)}
+		}
+	}
+	c.because("no other node is heard, and something outside answers")
+}
+
+// targetVoters are the voters that most of the present ones have in their
+// files: without those that most have not, and with those that most have, once
+// they are heard. With partition: available they are those of them that live,
+// so that the survivors of one failure outvote the next.
+func (m *Member) targetVoters(c *change) Set {
+	unlisted, target := m.unlisted(c.Voters), Set(0)
+	for left := c.Voters | m.heardSet().With(m.cfg.Self); left != 0; left &= left - 1 {
+		n := left.first()
+		e := &c.Members[n-1]
+		if c.Voters.Has(n) && (e.Live() || !unlisted.Has(n) && !(m.cfg.Available && m.absent(n, e))) ||
+			e.Live() && !unlisted.Has(n) && m.listedBy(n, c.Voters).majority(c.Voters) && (n == m.cfg.Self || !m.peers[n].hb.Amnesiac) {
+			target = target.With(n)
+		}
+	}
+	return target
+}
+
+// absent reports whether a node was put out of the view and is not about to
+// come back.
+func (m *Member) absent(n NodeID, e *Entry) bool {
+	if n == m.cfg.Self || e.Incarnation == 0 || e.Live() {
+		return false
+	}
+	return !m.present(n) || m.stateOf(n) == Fenced && m.now-m.peers[n].since > 2*m.cfg.Interval
+}
+
+// listedBy returns which of the voters have a node in their files.
+func (m *Member) listedBy(n NodeID, voters Set) (by Set) {
+	if m.cfg.Listed.Has(n) {
+		by = by.With(m.cfg.Self)
+	}
+	for _, o := range m.live {
+		if m.present(o) && m.peers[o].hb.Listed.Has(n) {
+			by = by.With(o)
+		}
+	}
+	return by & voters
+}
+
+// unlisted returns the nodes that a majority of the voters have not in their
+// files (any more).
+func (m *Member) unlisted(voters Set) (s Set) {
+	heard := m.heardSet().With(m.cfg.Self) & voters
+	common := m.cfg.Listed
+	for _, o := range m.live {
+		if heard.Has(o) {
+			common &= m.peers[o].hb.Listed
+		}
+	}
+	all := voters
+	if a := m.wanted.accepted; a != nil {
+		for i := range a.Members {
+			if a.Members[i].Live() {
+				all = all.With(NodeID(i + 1))
+			}
+		}
+	}
+	for left := all &^ common; left != 0; left &= left - 1 {
+		n := left.first()
+		if (heard &^ m.listedBy(n, voters)).majority(voters) {
+			s = s.With(n)
+		}
+	}
+	return s
+}
