@@ -46,6 +46,7 @@ func newSegment(t testing.TB, dir string) segment {
 		l, err := netlink.LinkByName(name)
 		must(t, err)
 		must(t, errors.Join(netlink.LinkSetUp(far), netlink.LinkSetUp(l)))
+		awaitSending(t, far)
 		return l
 	}
 	s := segment{dir: dir, sender: port("sender")}
@@ -58,6 +59,22 @@ func newSegment(t testing.TB, dir string) segment {
 			IPNet: &net.IPNet{IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(prefix.Bits(), prefix.Addr().BitLen())}}))
 	}
 	return s
+}
+
+// awaitSending waits until a port of a bridge forwards: the kernel gets it
+// ready a while after it has carrier.
+func awaitSending(t testing.TB, port netlink.Link) {
+	t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; {
+		l, err := netlink.LinkByIndex(port.Attrs().Index)
+		must(t, err)
+		if l.Attrs().OperState == netlink.OperUp {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s is %s", port.Attrs().Name, l.Attrs().OperState)
+		}
+	}
 }
 
 func openControl(t testing.TB, dir string) *Control {
