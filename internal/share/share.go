@@ -1,4 +1,5 @@
-// Package share computes who owns which bucket. Pure.
+// Package share computes who owns which bucket: Static for a list of nodes that
+// does not change, Next for one that does. Pure.
 package share
 
 import (
