@@ -95,8 +95,8 @@ func (m *Member) outOf(v *View, n NodeID, i Incarnation, fork bool) bool {
 		return false
 	case fork && m.peers[n].incarnation == i && m.peers[n].hb.Active == v.ID():
 		return true
-	case !fork && e.Incarnation == i && e.State == Fenced, !fork && e.Incarnation != i && e.Live():
-		return true // the proposer has its word
+	case !fork && (e.Incarnation != i || e.State == Fenced):
+		return true // the proposer has its word, or met a later incarnation
 	}
 	return m.silent(n) && (v.Alone || m.now-v.votersSince >= m.patience()) // clause V6
 }
@@ -227,6 +227,7 @@ func (m *Member) recover() {
 	}
 	m.amnesiac = false
 	m.wanted.promised = max(m.wanted.promised, top)
-	m.spent = max(m.spent, top)
+	// A ballot of an earlier life may be about that nobody heard here knows of.
+	m.spent = max(m.spent, top) + Epoch(m.random()%(1<<16))<<8
 	m.changed = true
 }

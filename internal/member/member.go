@@ -58,19 +58,19 @@ type Member struct {
 	cfg    Config
 	random func() uint64
 
-	now, started, lastTick Time
-	graceUntil             Time // no suspicion before: see Tick
-	incarnation, previous  Incarnation
-	state                  State
-	amnesiac               bool // may not vote yet for lack of memory (clause R3)
-	forgot                 bool // started without memory
-	carrier                uint8
-	bornAt                 Time // when the incarnation was drawn, or the process started
-	fencedSince            Time
-	unfitAt, pathsAt       Time
-	held                   string // why the node must not be in a view; empty: it may
-	leaveBy                Time
-	left                   bool
+	now, started          Time
+	graceUntil            Time // no suspicion before: see begin
+	incarnation, previous Incarnation
+	state                 State
+	amnesiac              bool // may not vote yet for lack of memory (clause R3)
+	forgot                bool // started without memory
+	carrier               uint8
+	bornAt                Time // when the incarnation was drawn, or the process started
+	fencedSince           Time
+	unfitAt, pathsAt      Time
+	held                  string // why the node must not be in a view; empty: it may
+	leaveBy               Time
+	left                  bool
 
 	sent, nextSend Time    // stamps of the last and the next heartbeat
 	changed        bool    // something to say before the next heartbeat is due
@@ -116,7 +116,7 @@ type votes struct {
 // New returns the member of a node that starts. Without stored it has no
 // memory (clause R3). random draws incarnations and spreads retries.
 func New(cfg Config, stored *Stored, now Time, random func() uint64) *Member {
-	m := &Member{cfg: cfg, random: random, started: now, bornAt: now, now: now, lastTick: now, carrier: 0xff}
+	m := &Member{cfg: cfg, random: random, started: now, bornAt: now, now: now, carrier: 0xff}
 	m.states = make([]uint8, cfg.Buckets)
 	m.amnesiac, m.forgot = stored == nil, stored == nil
 	if stored != nil {
@@ -150,6 +150,11 @@ func (m *Member) Effects() *Effects { return &m.fx }
 
 // begin starts an event.
 func (m *Member) begin(now Time) {
+	// A process that was stopped may have lost what came meanwhile: it hears
+	// the others for an interval before it accuses anyone (clause L4).
+	if now-m.now > m.cfg.Lease/2 {
+		m.graceUntil = now + m.cfg.Interval + m.cfg.Interval/4
+	}
 	m.now = max(now, m.now)
 	m.stirred = false
 	m.fx = Effects{Sends: m.fx.Sends[:0], Logs: m.fx.Logs[:0]}
@@ -170,12 +175,6 @@ func (m *Member) name(n NodeID) string {
 // given to Receive.
 func (m *Member) Tick(now Time) {
 	m.begin(now)
-	// A process that was stopped may have lost what came meanwhile: it hears
-	// the others for an interval before it accuses anyone (clause L4).
-	if m.now-m.lastTick > m.cfg.Lease/2 {
-		m.graceUntil = m.now + m.cfg.Interval + m.cfg.Interval/4
-	}
-	m.lastTick = m.now
 	m.step()
 }
 

@@ -74,7 +74,7 @@ func (m *Member) promisedBy(next *ViewHeader) bool {
 // prepare asks for promises: the ballot is above all that were heard of.
 func (m *Member) prepare() {
 	own := m.wanted.promised.Proposer() == m.cfg.Self && m.wanted.promised > m.spent
-	top := max(m.wanted.promised, m.acceptedEpoch())
+	top := max(m.wanted.promised, m.acceptedEpoch(), m.spent)
 	for _, n := range m.live {
 		p := &m.peers[n]
 		top = max(top, p.hb.Promised, p.hb.Accepted.Epoch, p.hb.Active.Epoch)

@@ -127,6 +127,27 @@ func (m *Member) catchUp() {
 			m.push(v)
 		}
 	}
+	m.warn()
+}
+
+// warn shows a view that this node will not accept to those whom it puts out:
+// they give way (clause S5), also where the proposer cannot reach them.
+func (m *Member) warn() {
+	a := m.wanted.accepted
+	if a == nil {
+		return
+	}
+	for _, v := range m.known {
+		if v.Epoch <= a.Epoch || v.Lineage != a.Lineage {
+			continue
+		}
+		for _, n := range m.live {
+			if i := m.peers[n].incarnation; m.present(n) && a.holds(n, i) && !v.holds(n, i) {
+				m.push(v)
+				break
+			}
+		}
+	}
 }
 
 func (m *Member) lags(v *View) bool {
