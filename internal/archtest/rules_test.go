@@ -32,6 +32,7 @@ var rules = []rule{
 	{"internal/share", stdlib, imports("internal/cluster")},
 	{"internal/member", stdlib, imports("internal/share")},
 	{"internal/wire", stdlib, imports("internal/member")},
+	{"internal/sim", stdlib, imports("internal/member")},
 
 	{"internal/capture", libraries, imports("match")},
 	{"internal/config", libraries, imports("match", "internal/cluster", "internal/share")},

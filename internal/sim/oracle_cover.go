@@ -1,0 +1,291 @@
+package sim
+
+import (
+	"math/bits"
+	"time"
+
+	"github.com/shoal-net/shoal/internal/member"
+)
+
+// coverage watches that buckets are handled at all: invariants 3 and 4. What a
+// node can be held to depends on what the network lets it do, so it also keeps
+// who can hear whom.
+//
+// The quorum is the largest set of hosts that are fit (power, links and process
+// up, running, on time, done with the silence after a start), hear each other
+// without loss on every interface, and may serve: a majority of the voters
+// among them and a node that serves; with partition: available also any such
+// set that nobody else can hear or be heard by, and that something outside
+// answers.
+type coverage struct {
+	handled uint64      // by anyone
+	open    [64]instant // since when nobody has handled a bucket
+
+	fit       [maxHosts]instant           // since when; never: it is not
+	lives     [maxHosts]uint32            // the process that was looked at
+	pairs     [maxHosts][maxHosts]instant // since when two hear each other well; never: they do not
+	changed   [maxHosts]instant           // when anything about a host last changed
+	look      [maxHosts]look
+	quorum    hostSet
+	since     instant           // when the quorum could act
+	within    [maxHosts]instant // since when a host has been in some quorum; never: it is not
+	worst     instant           // longest time over the calm that a bucket took, for the report
+	worstMove instant           // longest interruption by a planned move
+}
+
+// look is all that decides how fit a host is; when it changes the host changed.
+type look struct {
+	powered, running, outside, leaving bool
+	carrier                            uint8
+	life                               uint32
+	slow, late                         instant
+	fenced                             instant
+	listed                             member.Set
+	weight                             uint16
+	blank                              bool
+	hears                              [maxInterfaces]hostSet
+}
+
+func (c *coverage) init(w *World) {
+	for i := range maxHosts {
+		c.fit[i], c.within[i] = never, never
+		for j := range maxHosts {
+			c.pairs[i][j] = never
+		}
+	}
+}
+
+// slack is what a bound has to allow for besides the protocol's own time: a
+// failover takes up to six messages one after another and three writes.
+func (w *World) slack() instant {
+	slowest := instant(0)
+	for _, h := range w.hosts {
+		slowest = max(slowest, h.disk.slowest)
+	}
+	return 6*w.network.delayMax + 3*slowest
+}
+
+// bound is invariant 4: from the last packet of a bucket's owner until another
+// handles it, by the slowest clock.
+func (w *World) bound() instant {
+	d := w.patience() + longest(2*w.Interval) + 5*millisecond + w.slack()
+	if w.Available {
+		d += 2 * millisecond // an answer from outside
+	}
+	return d
+}
+
+// moveBound is how long a planned move may interrupt a bucket: the gainer waits
+// for the word of the loser.
+func (w *World) moveBound() instant {
+	return longest(2*w.Interval) + 5*millisecond + w.slack()
+}
+
+// conditions is called whenever something changed that decides who can hear
+// whom, or who is needed.
+func (c *coverage) conditions(w *World) {
+	c.check(w)
+	for i, h := range w.hosts {
+		c.examine(w, i, h)
+	}
+	for i, a := range w.hosts {
+		for j, b := range w.hosts[:i] {
+			good := c.fit[i] != never && c.fit[j] != never && w.hearWell(a, b) && w.hearWell(b, a)
+			if !good {
+				c.pairs[i][j] = never
+			} else if c.pairs[i][j] == never {
+				c.pairs[i][j] = w.now
+			}
+			c.pairs[j][i] = c.pairs[i][j]
+		}
+	}
+	had := c.quorum != 0
+	c.quorum, c.since = c.best(w)
+	if !had {
+		c.since = max(c.since, w.now)
+	}
+	for i := range w.hosts {
+		if !c.quorum.has(i) {
+			c.within[i] = never
+		} else if c.within[i] == never {
+			c.within[i] = max(w.now, c.since)
+		}
+	}
+}
+
+// examine decides whether a host is fit.
+func (c *coverage) examine(w *World, i int, h *host) {
+	l := look{powered: h.powered, running: h.running(), outside: h.outside, leaving: h.leaving, carrier: h.carrier,
+		life: h.life, slow: h.slow, late: h.late, fenced: h.fenced, listed: h.config.Listed, weight: h.config.Weight, blank: h.disk.content == nil}
+	for iface := range w.Interfaces {
+		for j, other := range w.hosts {
+			if j != i && w.hears(h, other, iface) && w.hears(other, h, iface) {
+				l.hears[iface] |= 1 << j
+			}
+		}
+	}
+	if l != c.look[i] {
+		c.look[i], c.changed[i] = l, w.now
+	}
+	fit := h.running() && h.tear == 0 && h.carrier == 1<<w.Interfaces-1 && h.slow == 0 && h.late == 0 &&
+		!l.blank && !h.leaving
+	since := max(w.now, h.born+w.patience(), h.fenced+2*longest(w.Lease)) + longest(w.Interval*3/2)
+	if !fit {
+		c.fit[i] = never
+	} else if c.fit[i] == never || c.lives[i] != h.life || c.fit[i] < h.fenced {
+		c.fit[i] = since
+	}
+	c.lives[i] = h.life
+}
+
+// hearWell reports whether nothing that one host sends is lost on its way to
+// another.
+func (w *World) hearWell(to, from *host) bool {
+	n := &w.network
+	if n.weather.loss > 0 || n.late > 0 || n.loss[from.index][to.index] > 0 {
+		return false
+	}
+	for iface := range w.Interfaces {
+		if !w.hears(to, from, iface) {
+			return false
+		}
+	}
+	return true
+}
+
+// best finds the quorum, and since when it could act.
+func (c *coverage) best(w *World) (best hostSet, since instant) {
+	for s := hostSet(1); s < 1<<len(w.hosts); s++ {
+		if s.len() <= best.len() || !c.mayServe(w, s) {
+			continue
+		}
+		t, ok := c.clique(w, s)
+		if ok {
+			best, since = s, t
+		}
+	}
+	return best, since
+}
+
+// clique reports whether all of a set are fit and hear each other, and since
+// when.
+func (c *coverage) clique(w *World, s hostSet) (since instant, ok bool) {
+	for i := range w.hosts {
+		if !s.has(i) {
+			continue
+		}
+		if c.fit[i] == never {
+			return 0, false
+		}
+		since = max(since, c.fit[i])
+		for j := range i {
+			if !s.has(j) {
+				continue
+			}
+			if c.pairs[i][j] == never {
+				return 0, false
+			}
+			since = max(since, c.pairs[i][j])
+		}
+	}
+	return since, true
+}
+
+// mayServe reports whether a set has what it takes to serve.
+func (c *coverage) mayServe(w *World, s hostSet) bool {
+	var ids member.Set
+	serves, proof, isolated := false, false, true
+	for i, h := range w.hosts {
+		if !s.has(i) {
+			continue
+		}
+		ids = ids.With(h.id)
+		serves = serves || h.config.Weight > 0
+		proof = proof || h.outside
+		for _, other := range w.hosts {
+			if !s.has(other.index) && other.running() && w.inTouch(h, other) {
+				isolated = false
+			}
+		}
+	}
+	if ids.Len() != s.len() || !serves { // two hosts with one id
+		return false
+	}
+	majority := true
+	for _, voters := range w.oracle.voters() {
+		majority = majority && 2*(ids&voters).Len() > voters.Len()
+	}
+	return majority || w.Available && isolated && proof
+}
+
+// inTouch reports whether anything that one host sends can reach the other.
+func (w *World) inTouch(a, b *host) bool {
+	for iface := range w.Interfaces {
+		if w.hears(a, b, iface) || w.hears(b, a, iface) {
+			return true
+		}
+	}
+	return false
+}
+
+// interrupted checks invariant 3: a node that has been in a quorum for a lease
+// keeps its lease, whatever becomes of others.
+func (c *coverage) interrupted(w *World, h *host, lost uint64) {
+	byLease := lost & h.plane.table
+	if byLease == 0 || c.within[h.index] == never || w.now < c.within[h.index]+longest(w.Lease+2*w.Interval)+w.slack() {
+		return
+	}
+	w.fail("invariant 3: %s loses its lease for %s although it hears %s well", h.name, buckets(byLease), w.names(c.quorum))
+}
+
+// covered notes that a host handles other buckets than before.
+func (c *coverage) covered(w *World, h *host, before, now uint64) {
+	c.check(w)
+	handled := uint64(0)
+	for i := range w.hosts {
+		handled |= w.oracle.active[i]
+	}
+	for lost := c.handled &^ handled; lost != 0; lost &= lost - 1 {
+		c.open[bits.TrailingZeros64(lost)] = w.now
+	}
+	if gained := handled &^ c.handled; gained != 0 && (w.trace != nil || w.story != nil) {
+		w.traceGaps(gained)
+	}
+	c.handled = handled
+}
+
+// calm is since when nothing has disturbed the quorum: it could act, and all
+// other hosts have sent their last packet or stay as they are.
+func (c *coverage) calm(w *World) instant {
+	t := c.since
+	for i, h := range w.hosts {
+		switch {
+		case c.quorum.has(i):
+		case h.running() || h.sentAt < 0:
+			t = max(t, c.changed[i])
+		default:
+			t = max(t, h.sentAt)
+		}
+	}
+	return t
+}
+
+// check checks invariant 4: no bucket is without owner longer than the bound.
+func (c *coverage) check(w *World) {
+	missing := (uint64(1)<<w.Buckets - 1) &^ c.handled
+	if missing == 0 || c.quorum == 0 || len(w.oracle.views) == 0 {
+		return
+	}
+	calm := c.calm(w)
+	for m := missing; m != 0; m &= m - 1 {
+		b := bits.TrailingZeros64(m)
+		took := w.now - max(calm, c.open[b]-w.bound()+w.moveBound())
+		c.worst = max(c.worst, took)
+		if took > w.bound() {
+			w.fail("invariant 4: nobody has handled %s for %v, and %s, which hear each other well, were left in peace %v ago; allowed are %v",
+				buckets(missing), time.Duration(w.now-c.open[b]), w.names(c.quorum),
+				time.Duration(w.now-calm), time.Duration(w.bound()))
+			return
+		}
+	}
+}

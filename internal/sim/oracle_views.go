@@ -1,0 +1,186 @@
+package sim
+
+import (
+	"github.com/shoal-net/shoal/internal/member"
+)
+
+// chosen keeps all views that anyone accepted, and checks invariants 5 and 6.
+type chosen struct {
+	views    map[member.ViewID]*member.View
+	byEpoch  map[member.Epoch]*member.View
+	accepted map[member.Epoch]member.Set // who has it on disk
+	acted    map[member.Epoch]bool       // somebody's data plane acts, or acted, on it
+	newest   *member.View                // that was acted on
+	latest   *member.View                // that was accepted
+	lost     member.Set                  // nodes that have lost their memory
+}
+
+func (c *chosen) init() {
+	c.views = map[member.ViewID]*member.View{}
+	c.byEpoch = map[member.Epoch]*member.View{}
+	c.accepted = map[member.Epoch]member.Set{}
+	c.acted = map[member.Epoch]bool{}
+}
+
+// voters returns the lists of voters of which majorities may be needed now.
+func (c *chosen) voters() (lists []member.Set) {
+	for _, v := range []*member.View{c.newest, c.latest} {
+		if v != nil {
+			lists = append(lists, v.Voters, v.OldVoters)
+		}
+	}
+	return lists
+}
+
+// forgetful reports whether so many nodes lost their memory that nobody can
+// know what was agreed on: invariant 6 and the chain of views are excused then,
+// not the others.
+func (c *chosen) forgetful(voters member.Set) bool { return 2*(c.lost&voters).Len() >= voters.Len() }
+
+// stored notes a view that a node is about to accept.
+func (c *chosen) stored(w *World, s *member.Stored) {
+	v := s.Accepted
+	if v == nil || c.views[v.ID()] != nil {
+		return
+	}
+	if other := c.byEpoch[v.Epoch]; other != nil && !c.forgetful(v.Voters) {
+		w.fail("invariant 6: two views of epoch %d", v.Epoch)
+	}
+	c.views[v.ID()] = v
+	c.byEpoch[v.Epoch] = v
+	if c.latest == nil || v.Epoch > c.latest.Epoch {
+		c.latest = v
+	}
+	w.notef("view %s on %s: %s", number(v.Epoch), number(v.Parent.Epoch), v.Reason)
+	c.fair(w, v)
+}
+
+// kept notes what a node has on disk now.
+func (c *chosen) kept(w *World, h *host) {
+	if s := h.disk.content; s != nil && s.Accepted != nil {
+		e := s.Accepted.Epoch
+		c.accepted[e] = c.accepted[e].With(h.id)
+	}
+}
+
+// tabled checks a table that is given to a data plane.
+func (c *chosen) tabled(w *World, h *host, fx *member.Effects) {
+	var load plane
+	load.load(fx.TableEpoch, fx.Table)
+	if load.table == 0 {
+		return
+	}
+	e := member.Epoch(fx.TableEpoch)
+	v := c.byEpoch[e]
+	if v == nil {
+		w.fail("invariant 6: %s acts on epoch %d, which nobody accepted", h.name, e)
+		return
+	}
+	for b := range w.Buckets {
+		if load.table>>b&1 == 1 && v.Owners[b] != h.id {
+			w.fail("invariant 6: %s takes bucket %d, which view %d gives to %d", h.name, b, e, v.Owners[b])
+		}
+	}
+	if e < h.acted && !c.forgetful(v.Voters) {
+		w.fail("invariant 6: %s acts on epoch %d after %d", h.name, e, h.acted)
+	}
+	h.acted = max(h.acted, e)
+	if c.acted[e] {
+		return
+	}
+	c.acted[e] = true
+	for _, voters := range []member.Set{v.Voters, v.OldVoters} {
+		if a := c.accepted[e]; 2*(a&voters).Len() <= voters.Len() {
+			w.fail("invariant 6: %s acts on view %d, but of its voters %b only %b have it on disk", h.name, e, voters, a&voters)
+		}
+	}
+	c.chain(w, v)
+	if c.newest == nil || v.Epoch > c.newest.Epoch {
+		c.newest = v
+	}
+	w.settled()
+}
+
+// chain checks that the views that were acted on are one line: none of them is
+// passed over by the parent of a later one. Nodes that went on alone make
+// lines of their own.
+func (c *chosen) chain(w *World, v *member.View) {
+	if c.forgetful(v.Voters) {
+		return
+	}
+	for e := range c.acted {
+		u := c.byEpoch[e]
+		if u == v || u.Lineage != v.Lineage || w.Available {
+			continue
+		}
+		early, late := u, v
+		if early.Epoch > late.Epoch {
+			early, late = late, early
+		}
+		if late.Parent.Epoch < early.Epoch || late.Parent.Epoch == early.Epoch && late.Parent != early.ID() {
+			w.fail("invariant 6: views %d and %d were both acted on, but the later one follows %d", early.Epoch, late.Epoch, late.Parent.Epoch)
+			return
+		}
+	}
+}
+
+// fair checks invariant 5: each node's number of buckets is its quota, rounded
+// down or up, and no table that says so moves fewer of the parent's.
+func (c *chosen) fair(w *World, v *member.View) {
+	have, want := [member.MaxNodes + 1]int{}, [member.MaxNodes + 1]int{}
+	total := 0
+	for i, e := range v.Members {
+		if e.State == member.Serving {
+			want[i+1] = int(e.Weight)
+			total += want[i+1]
+		}
+	}
+	if total == 0 {
+		return
+	}
+	for _, n := range v.Owners {
+		have[n]++
+	}
+	for n := range have {
+		low := w.Buckets * want[n] / total
+		high := (w.Buckets*want[n] + total - 1) / total
+		if have[n] < low || have[n] > high {
+			w.fail("invariant 5: view %d gives node %d %d buckets of %d, its quota is %d to %d", v.Epoch, n, have[n], w.Buckets, low, high)
+		}
+	}
+	parent := c.views[v.Parent]
+	if parent == nil {
+		return
+	}
+	moved := 0
+	for b, n := range v.Owners {
+		if parent.Owners[b] != n {
+			moved++
+		}
+	}
+	if least := fewest(parent.Owners, want[:], total); moved != least {
+		w.fail("invariant 5: view %d moves %d buckets of view %d, %d would do", v.Epoch, moved, v.Parent.Epoch, least)
+	}
+}
+
+// fewest is the least number of buckets that have to change hands so that each
+// node has its quota, rounded down or up. Whoever has more than its quota
+// rounded down may keep one of them, as long as there are such odd ones.
+func fewest(owners []member.NodeID, weights []int, total int) int {
+	have := make([]int, len(weights))
+	for _, n := range owners {
+		have[n]++
+	}
+	moves, odd, keepers := 0, len(owners), 0
+	for n, weight := range weights {
+		low := len(owners) * weight / total
+		odd -= low
+		if have[n] > low {
+			moves += have[n] - low
+			if len(owners)*weight%total != 0 {
+				keepers++
+			}
+		}
+	}
+	return moves - min(odd, keepers)
+}

@@ -1,0 +1,228 @@
+package sim
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/shoal-net/shoal/internal/member"
+)
+
+// Schedule is a run that is written down: a setup and lines at instants.
+type Schedule struct {
+	Setup
+	Lines []Line
+	End   instant // when the faults are over
+}
+
+// Line is a line for World.Do.
+type Line struct {
+	At   instant
+	Text string
+}
+
+// Random draws a schedule from a seed: two to seven nodes, at least 20 leases
+// and 5 faults.
+func Random(seed uint64) Schedule {
+	g := &generator{r: rand.New(rand.NewPCG(seed, 0))}
+	g.s.Setup = g.setup(seed)
+	g.cold()
+	g.s.End = g.at + g.leases(18, 30)
+	from := g.at
+	for range 5 + g.r.IntN(12) {
+		g.at = draw(g.r, from, g.s.End)
+		g.fault()
+	}
+	slices.SortStableFunc(g.s.Lines, func(a, b Line) int { return cmp.Compare(a.At, b.At) })
+	if n := len(g.s.Lines); n > 0 {
+		g.s.End = max(g.s.End, g.s.Lines[n-1].At)
+	}
+	return g.s
+}
+
+// Run plays the schedule and what follows it: all is repaired, all processes
+// started, and the cluster has to come to rest.
+func (s *Schedule) Run(trace io.Writer) *World {
+	w := NewWorld(s.Setup, trace)
+	for _, line := range s.Lines {
+		if w.Run(line.At); w.failure != "" {
+			return w
+		}
+		if err := w.Do(line.Text); err != nil {
+			w.fail("schedule: %v", err)
+		}
+	}
+	if w.Run(s.End); w.failure == "" {
+		w.repair()
+		w.Run(w.now + w.rest())
+		w.converged()
+	}
+	return w
+}
+
+// rest is how long a cluster that was repaired may take to be whole again.
+func (w *World) rest() instant { return 12*w.patience() + 2*second }
+
+// repair ends all faults and makes all files say the same.
+func (w *World) repair() {
+	w.Do("heal")
+	for _, h := range w.hosts {
+		h.config.Listed = w.listed
+		if h.running() {
+			h.process.Reload(h.clock.read(w.now), h.config)
+			w.perform(h)
+		}
+	}
+	for _, h := range w.hosts {
+		switch {
+		case strings.HasSuffix(h.name, "'"):
+			w.Do("poweroff " + h.name)
+		case h.paused || h.tear > 0:
+			w.Do("resume " + h.name)
+			if h.process == nil {
+				w.Do("start " + h.name)
+			}
+		case h.process == nil && h.config.Listed.Has(h.id):
+			w.Do("start " + h.name)
+		}
+		h.disk.slowest = w.Sync
+	}
+}
+
+// converged checks that everybody who can serves, in one view.
+func (w *World) converged() {
+	if w.failure != "" {
+		return
+	}
+	total, handled := 0, uint64(0)
+	serves := func(h *host) bool {
+		return h.process != nil && !h.leaving && h.config.Listed.Has(h.id)
+	}
+	for i, h := range w.hosts {
+		handled |= w.oracle.active[i]
+		if serves(h) {
+			total += int(h.config.Weight)
+		}
+	}
+	if total == 0 {
+		return
+	}
+	if missing := uint64(1)<<(w.Buckets-1)<<1 - 1&^handled; missing != 0 {
+		w.fail("at rest: nobody handles %s", buckets(missing))
+	}
+	for i, h := range w.hosts {
+		if !serves(h) {
+			continue
+		}
+		low := w.Buckets * int(h.config.Weight) / total
+		high := (w.Buckets*int(h.config.Weight) + total - 1) / total
+		if n := count(w.oracle.active[i]); n < low || n > high {
+			w.fail("at rest: %s handles %d buckets, its quota is %d to %d", h.name, n, low, high)
+		}
+	}
+}
+
+// String writes the schedule as a script.
+func (s *Schedule) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n", s.Setup.String())
+	now := instant(0)
+	for _, l := range s.Lines {
+		if l.At > now {
+			fmt.Fprintf(&b, "run %v\n", time.Duration(l.At-now))
+			now = l.At
+		}
+		fmt.Fprintln(&b, l.Text)
+	}
+	fmt.Fprintf(&b, "run %v\nrepair\n", time.Duration(s.End-now))
+	return b.String()
+}
+
+// generator draws the parts of a schedule.
+type generator struct {
+	r  *rand.Rand
+	s  Schedule
+	at instant // of the next line
+}
+
+func (g *generator) line(format string, args ...any) {
+	g.s.Lines = append(g.s.Lines, Line{g.at, fmt.Sprintf(format, args...)})
+}
+
+// leases draws a span of so many leases.
+func (g *generator) leases(low, high float64) instant {
+	return instant((low + g.r.Float64()*(high-low)) * float64(g.s.Lease))
+}
+
+// span draws how long a fault lasts: short ones are as likely as long ones.
+func (g *generator) span() instant {
+	f := 0.02
+	for range g.r.IntN(9) {
+		f *= 2
+	}
+	return g.leases(f, 2*f)
+}
+
+func (g *generator) one(in int) bool { return g.r.IntN(in) == 0 }
+
+func (g *generator) setup(seed uint64) Setup {
+	s := Setup{Seed: seed, Nodes: 2 + g.r.IntN(4), Interfaces: 1, Interval: 20 * time.Millisecond, Lease: 100 * time.Millisecond}
+	if g.one(6) {
+		s.Nodes = 6 + g.r.IntN(2)
+	}
+	s.Buckets = []int{s.Nodes, 7, 12, 64}[g.r.IntN(4)]
+	switch g.r.IntN(4) {
+	case 0:
+		s.Interval, s.Lease = 5*time.Millisecond, 30*time.Millisecond
+	case 1:
+		s.Interval, s.Lease = 30*time.Millisecond, 200*time.Millisecond
+	}
+	if g.one(3) {
+		s.Interfaces = 2
+		if g.one(3) {
+			s.Beats = 1
+		}
+	}
+	s.Available = g.one(4) || s.Nodes == 2 && g.one(2)
+	if s.Nodes > 2 && g.one(4) {
+		s.Silent = s.Silent.With(member.NodeID(1 + g.r.IntN(s.Nodes)))
+	}
+	if g.one(3) {
+		s.Drift = 10000
+	}
+	if g.one(2) {
+		s.Sync = draw(g.r, 0, 10*millisecond)
+	}
+	if g.one(4) {
+		s.Noise = []uint32{1_000, 10_000, 50_000, 300_000}[g.r.IntN(4)]
+	}
+	s.DelayMax = []instant{50 * microsecond, 200 * microsecond, 2 * millisecond}[g.r.IntN(3)]
+	if g.one(4) {
+		s.Weights = []uint16{100, 50, 200, 0, 130}[:2+g.r.IntN(4)]
+	}
+	if g.one(6) {
+		s.Spare = 1
+	}
+	return s
+}
+
+// cold starts the nodes: at once or one by one, sometimes not all, sometimes on
+// data planes that hold what an earlier life has left.
+func (g *generator) cold() {
+	g.s.Lines = nil
+	for n := 1; n <= g.s.Nodes; n++ {
+		g.at = 0
+		if g.one(3) {
+			g.line("stale %d %x %d", n, g.r.Uint64(), g.r.IntN(2000))
+		}
+		if g.one(4) {
+			g.at = g.leases(0, 8)
+		}
+		g.line("start %d", n)
+	}
+	g.at = g.leases(4, 10)
+}

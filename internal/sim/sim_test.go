@@ -1,0 +1,101 @@
+package sim
+
+import (
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var (
+	update    = flag.Bool("update", false, "rewrite what the scripts in testdata expect")
+	schedules = flag.Int("schedules", 300, "how many random schedules to run")
+	from      = flag.Uint64("from", 1, "seed of the first one; 0: from the clock")
+	enough    = flag.Int("enough", 10, "stop after so many failures")
+	seed      = flag.Uint64("seed", 1, "the schedule that TestSeed runs")
+	traced    = flag.Bool("trace", false, "tell all that happens in it")
+	shrink    = flag.Bool("shrink", false, "shrink it if it fails")
+)
+
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := Play(string(want), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			} else if diff := cmp.Diff(string(want), got); diff != "" {
+				t.Errorf("what happened is not what was expected (-update rewrites it):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestSchedules runs random schedules on all processors.
+func TestSchedules(t *testing.T) {
+	first := *from
+	if first == 0 {
+		first = uint64(time.Now().UnixNano())
+	}
+	report := Hunt(first, *schedules, runtime.GOMAXPROCS(0), *enough)
+	for _, f := range report.Failures {
+		t.Errorf("%s\n\tgo test ./internal/sim -run TestSeed -seed %d -trace", f.What, f.Seed)
+	}
+	t.Log(report)
+}
+
+func TestSeed(t *testing.T) {
+	s := Random(*seed)
+	w := s.Run(nil)
+	if *traced {
+		w = s.Run(os.Stdout)
+	}
+	if w.failure == "" {
+		return
+	}
+	t.Errorf("seed %d: %s\n%s", *seed, w.failure, s.String())
+	if *shrink {
+		short := s.Shrink()
+		w := short.Run(nil)
+		if *traced {
+			w = short.Run(os.Stdout)
+		}
+		t.Errorf("shrunk: %s\n%s", w.failure, short.String())
+	}
+}
+
+var script = flag.String("script", "", "a script for TestScript to play, outside testdata")
+
+// TestScript plays a script that is being written.
+func TestScript(t *testing.T) {
+	if *script == "" {
+		return
+	}
+	text, err := os.ReadFile(*script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var trace io.Writer
+	if *traced {
+		trace = os.Stdout
+	}
+	got, err := Play(string(text), trace)
+	t.Logf("%v\n%s", err, got)
+}
