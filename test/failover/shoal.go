@@ -1,0 +1,113 @@
+package failover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/shoal-net/shoal/internal/agent"
+	"github.com/shoal-net/shoal/internal/dataplane"
+	"github.com/shoal-net/shoal/internal/lab"
+)
+
+// Shoal is the cluster that a lab builds by itself.
+type Shoal struct{ *lab.Lab }
+
+// clusterName is the name of the lab's clusters.
+const clusterName = "lab"
+
+// inspect reads a node's data plane; nil if there is none.
+func (s Shoal) inspect(n *lab.Node) (*dataplane.Snapshot, error) {
+	paths, err := agent.NewPaths(n.Instance, clusterName)
+	if err != nil {
+		return nil, err
+	}
+	snapshot, err := dataplane.Inspect(paths.Pins())
+	if errors.Is(err, dataplane.ErrNotPinned) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("inspect %s: %w", n.Name, err)
+	}
+	return snapshot, nil
+}
+
+// Whole says whether each bucket is owned under a lease by exactly one of the
+// nodes that are not down, and each of these owns some.
+func (s Shoal) Whole(down []int) (bool, error) {
+	var owned []int
+	for _, n := range s.Nodes {
+		if slices.Contains(down, n.ID) {
+			continue
+		}
+		snapshot, err := s.inspect(n)
+		if err != nil {
+			return false, err
+		}
+		if snapshot == nil || snapshot.Lease <= 0 || snapshot.TableEpoch < snapshot.LeaseEpoch {
+			return false, nil
+		}
+		if owned == nil {
+			owned = make([]int, len(snapshot.States))
+		}
+		some := false
+		for bucket, state := range snapshot.States {
+			switch state {
+			case dataplane.Owned:
+				owned[bucket]++
+				some = true
+			case dataplane.Foreign:
+			default: // it moves
+				return false, nil
+			}
+		}
+		if !some {
+			return false, nil
+		}
+	}
+	return len(owned) > 0 && !slices.ContainsFunc(owned, func(n int) bool { return n != 1 }), nil
+}
+
+// Leader is who proposed the view that holds: the low byte of its epoch.
+func (s Shoal) Leader() (int, error) {
+	newest := uint64(0)
+	for _, n := range s.Nodes {
+		snapshot, err := s.inspect(n)
+		if err != nil {
+			return 0, err
+		}
+		if snapshot != nil {
+			newest = max(newest, snapshot.LeaseEpoch)
+		}
+	}
+	if id := int(newest & 0xff); newest > 0xff && id <= len(s.Nodes) && id > 0 {
+		return id, nil
+	}
+	return 1, nil // nodes that know nothing of views
+}
+
+// NewShoal builds a lab whose cluster has the given settings (further lines of
+// the configuration file), and observes it.
+func NewShoal(ctx context.Context, o lab.Options, settings string, m lab.MonitorOptions) (*Rig, error) {
+	o.NodeConfig = func(_ int, file string) string { return file + settings }
+	l, err := lab.New(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return NewRig(l, Shoal{l}, m)
+}
+
+// NewRig observes a lab's cluster. The lab is closed with the rig, and where
+// this fails.
+func NewRig(l *lab.Lab, c Cluster, o lab.MonitorOptions) (*Rig, error) {
+	m, err := l.NewMonitor(o)
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return &Rig{Lab: l, Monitor: m, Cluster: c, Quiet: 250 * time.Millisecond, Patience: 5 * time.Second}, nil
+}
+
+// Close ends observation and lab.
+func (r *Rig) Close() error { return errors.Join(r.Monitor.Close(), r.Lab.Close()) }
