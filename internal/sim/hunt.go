@@ -70,3 +70,20 @@ func (r *Report) add(seed uint64, w *World) {
 		r.Failures = append(r.Failures, Failure{seed, w.failure})
 	}
 }
+
+// Shortest shrinks a few failures of each kind and returns the shortest
+// schedule of each.
+func (r *Report) Shortest(few int) map[string]*Schedule {
+	shortest, tried := map[string]*Schedule{}, map[string]int{}
+	for _, f := range r.Failures {
+		what := kindOf(f.What)
+		if tried[what]++; tried[what] > few {
+			continue
+		}
+		failed := Random(f.Seed)
+		if s := failed.Shrink(); shortest[what] == nil || len(s.Lines) < len(shortest[what].Lines) {
+			shortest[what] = s
+		}
+	}
+	return shortest
+}

@@ -203,3 +203,6 @@ func (o *oracle) leased(w *World, h *host, fx *member.Effects) {
 
 // count is the number of buckets in a table.
 func count(table uint64) int { return bits.OnesCount64(table) }
+
+// all is the table that has every bucket.
+func (w *World) all() uint64 { return 1<<w.Buckets - 1 }

@@ -272,7 +272,7 @@ func (c *coverage) calm(w *World) instant {
 
 // check checks invariant 4: no bucket is without owner longer than the bound.
 func (c *coverage) check(w *World) {
-	missing := (uint64(1)<<w.Buckets - 1) &^ c.handled
+	missing := w.all() &^ c.handled
 	if missing == 0 || c.quorum == 0 || len(w.oracle.views) == 0 {
 		return
 	}

@@ -111,7 +111,7 @@ func (w *World) converged() {
 	if total == 0 {
 		return
 	}
-	if missing := uint64(1)<<(w.Buckets-1)<<1 - 1&^handled; missing != 0 {
+	if missing := w.all() &^ handled; missing != 0 {
 		w.fail("at rest: nobody handles %s", buckets(missing))
 	}
 	for i, h := range w.hosts {

@@ -12,13 +12,13 @@ func (s *Schedule) Shrink() *Schedule {
 	if w.failure == "" {
 		return s
 	}
-	sort := w.violated()
+	what := kindOf(w.failure)
 	fails := func(c *Schedule) bool {
 		if c.Nodes < 2 {
 			return false
 		}
 		w := c.Run(nil)
-		return w.failure != "" && w.violated() == sort
+		return w.failure != "" && kindOf(w.failure) == what
 	}
 	best := *s
 	best.Lines = slices.Clone(s.Lines)
@@ -73,10 +73,10 @@ func (s *Schedule) simpler(fails func(*Schedule) bool) (shrunk bool) {
 	return shrunk
 }
 
-// violated is which invariant was violated: the failure's words between its
-// first colons.
-func (w *World) violated() string {
-	if parts := strings.SplitN(w.failure, ": ", 3); len(parts) == 3 {
+// kindOf is which invariant a failure violates: the words between its first
+// colons.
+func kindOf(failure string) string {
+	if parts := strings.SplitN(failure, ": ", 3); len(parts) == 3 {
 		return parts[1]
 	}
 	return ""

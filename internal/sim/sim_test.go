@@ -19,7 +19,7 @@ var (
 	enough    = flag.Int("enough", 10, "stop after so many failures")
 	seed      = flag.Uint64("seed", 1, "the schedule that TestSeed runs")
 	traced    = flag.Bool("trace", false, "tell all that happens in it")
-	shrink    = flag.Bool("shrink", false, "shrink it if it fails")
+	shrink    = flag.Bool("shrink", false, "shrink what fails")
 )
 
 func TestScripts(t *testing.T) {
@@ -59,6 +59,11 @@ func TestSchedules(t *testing.T) {
 		t.Errorf("%s\n\tgo test ./internal/sim -run TestSeed -seed %d -trace", f.What, f.Seed)
 	}
 	t.Log(report)
+	if *shrink {
+		for what, s := range report.Shortest(5) {
+			t.Logf("shortest found for %s: %s\n%s", what, s.Run(nil).failure, s)
+		}
+	}
 }
 
 func TestSeed(t *testing.T) {
