@@ -22,7 +22,7 @@ type coverage struct {
 	open    [64]instant // since when nobody has handled a bucket
 
 	fit       [maxHosts]instant           // since when; never: it is not
-	lives     [maxHosts]uint32            // the process that was looked at
+	ripe      [maxHosts]instant           // when a start is long enough ago
 	pairs     [maxHosts][maxHosts]instant // since when two hear each other well; never: they do not
 	changed   [maxHosts]instant           // when anything about a host last changed
 	look      [maxHosts]look
@@ -129,13 +129,16 @@ func (c *coverage) examine(w *World, i int, h *host) {
 	}
 	fit := h.running() && h.tear == 0 && h.carrier == 1<<w.Interfaces-1 && h.slow == 0 && h.late == 0 &&
 		!l.blank && !h.leaving
-	since := max(w.now, h.born+w.patience(), h.fenced+2*longest(w.Lease)) + longest(w.Interval*3/2)
-	if !fit {
-		c.fit[i] = never
-	} else if c.fit[i] == never || c.lives[i] != h.life || c.fit[i] < h.fenced {
-		c.fit[i] = since
+	ripe := max(h.born+w.patience(), h.fenced+2*longest(w.Lease)) + longest(w.Interval*3/2)
+	switch {
+	case !fit || w.now < ripe:
+		if c.fit[i] = never; fit && c.ripe[i] != ripe {
+			c.ripe[i] = ripe
+			w.queue.push(event{at: ripe, kind: ripen, host: uint8(i)})
+		}
+	case c.fit[i] == never:
+		c.fit[i] = w.now + longest(w.Interval*3/2)
 	}
-	c.lives[i] = h.life
 }
 
 // hearWell reports whether nothing that one host sends is lost on its way to

@@ -19,6 +19,7 @@ const (
 	tick                // a process wakes because its timer is due
 	wake                // a slow process gets round to the frames that wait for it
 	synced              // a write is on disk
+	ripen               // a process has kept still long enough after its start
 	review              // two hosts that had lost touch have had time to notice
 	expire              // a data plane's lease may have run out
 	answer              // something outside the cluster answers a probe

@@ -105,6 +105,8 @@ func (w *World) handle(e *event) {
 		w.ticks(h, e)
 	case expire:
 		w.oracle.refresh(w, h)
+	case ripen:
+		w.settled()
 	case review:
 		for _, h := range w.hosts {
 			w.oracle.alone(w, h, w.oracle.active[h.index])
