@@ -1,10 +1,10 @@
 # shoal: build, try, test, measure. Debian, Go and root are taken for granted;
 # what else a target needs, it installs.
 
-.PHONY: build lab test unit bench generate lint install packages generate-packages
+.PHONY: build lab test unit bench soak generate lint install packages generate-packages
 
 # Real programs that the tests put beside shoal's own.
-TEST_PACKAGES = arptables iproute2 iptables nftables nginx-light procps
+TEST_PACKAGES = arptables iproute2 iptables keepalived nftables nginx-light procps
 # Renewing the generated code takes a compiler and the kernel's headers.
 GENERATE_PACKAGES = clang-19 llvm-19 libbpf-dev linux-libc-dev gcc libc6-dev
 
@@ -27,6 +27,11 @@ unit:
 # Writes docs/benchmarks. Takes four minutes on an idle machine.
 bench: packages
 	go run ./bench
+
+# Strikes clusters with every kind of fault, hundreds of times, and writes
+# docs/soak.md. Takes about an hour; what was done already is not repeated.
+soak: packages
+	go run ./test/soak $(SOAKFLAGS)
 
 generate: generate-packages
 	go generate ./...

@@ -133,10 +133,10 @@ func (m *Monitor) Owners(at time.Time) map[netip.Addr]int {
 	return owners
 }
 
-// Doubles lists the packets sent from a time on, requests or replies, that
-// reached prerouting on two nodes or more. What was sent LogDelay ago may be
-// missing.
-func (m *Monitor) Doubles(from time.Time) []Double {
+// Doubles lists the packets sent from one time to another, requests or replies,
+// that reached prerouting on two nodes or more. What was sent within the last
+// LogDelay may be missing.
+func (m *Monitor) Doubles(from, to time.Time) []Double {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var all []Double
@@ -144,7 +144,7 @@ func (m *Monitor) Doubles(from time.Time) []Double {
 		for i := range c.echoes {
 			e := &c.echoes[i]
 			for _, nodes := range []uint64{e.there, e.back} {
-				if e.sent >= from.Sub(m.start) && bits.OnesCount64(nodes) > 1 {
+				if e.sent >= from.Sub(m.start) && e.sent < to.Sub(m.start) && bits.OnesCount64(nodes) > 1 {
 					all = append(all, Double{c.addr, m.start.Add(e.sent), nodes})
 				}
 			}

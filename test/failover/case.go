@@ -82,9 +82,8 @@ func majority(nodes int) int { return nodes/2 + 1 }
 
 // strike completes the fault of the case for one of its turns, and says which
 // nodes are struck.
-func (c Case) strike(nodes, turn, leader int) (lab.Fault, []int) {
+func (c Case) strike(nodes, turn, one, leader int) (lab.Fault, []int) {
 	f := c.fault
-	one := turn%nodes + 1
 	switch c.who {
 	case oneInTurn, oneInTurnReturn:
 		f.Nodes = []int{one}

@@ -22,7 +22,11 @@ type Cluster interface {
 	Whole(down []int) (bool, error)
 	// Leader is the node whose loss may hurt most.
 	Leader() (int, error)
+	// Victim is the node that faults of one node strike in a turn.
+	Victim(turn int) (int, error)
 	Inject(lab.Fault) (lab.Heal, error)
+	// Takeovers is how often nodes have taken something over so far.
+	Takeovers() int
 }
 
 // A Rig is a cluster under observation.
@@ -35,6 +39,9 @@ type Rig struct {
 	Quiet time.Duration
 	// Patience is how long it may take until then.
 	Patience time.Duration
+	Ask      bool // whether nodes that were given up still answer
+
+	close []func() error
 }
 
 // An Outcome is what one fault did. Times without service are those of one
@@ -54,6 +61,9 @@ type Outcome struct {
 	Doubles int // packets that more nodes than one handled
 	Settled bool
 	Healed  bool
+	// Answers says that a node that was given up still answered what was sent
+	// to its own MAC, to the cluster address. Only where Rig.Ask is set.
+	Answers bool
 	Took    time.Duration
 }
 
@@ -96,7 +106,11 @@ func (r *Rig) Run(ctx context.Context, c Case, turn int) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	fault, struck := c.strike(len(r.Lab.Nodes), turn, leader)
+	victim, err := r.Cluster.Victim(turn)
+	if err != nil {
+		return Outcome{}, err
+	}
+	fault, struck := c.strike(len(r.Lab.Nodes), turn, victim, leader)
 	o := Outcome{Case: c.Name, Struck: struck}
 	began := time.Now()
 	owners := r.Monitor.Owners(began)
@@ -107,6 +121,11 @@ func (r *Rig) Run(ctx context.Context, c Case, turn int) (Outcome, error) {
 	faultEnd, err := r.outlast(ctx, c, began, struck)
 	if o.Settled = err == nil; err != nil && !errors.Is(err, ErrUnsettled) {
 		return o, errors.Join(err, heal(ctx))
+	}
+	if r.Ask && o.Settled {
+		if o.Answers, err = r.answers(struck); err != nil {
+			return o, errors.Join(err, heal(ctx))
+		}
 	}
 	s := span{began, faultEnd, owners, r.Monitor.Owners(faultEnd)}
 	if err := heal(ctx); err != nil {
@@ -202,5 +221,5 @@ func (r *Rig) count(o *Outcome, c Case, s span, end time.Time) {
 			o.Needless = append(o.Needless, gap)
 		}
 	}
-	o.Doubles = len(r.Monitor.Doubles(s.began))
+	o.Doubles = len(r.Monitor.Doubles(s.began, end))
 }

@@ -88,6 +88,21 @@ func (s Shoal) Leader() (int, error) {
 	return 1, nil // nodes that know nothing of views
 }
 
+// Victim is each node in turn.
+func (s Shoal) Victim(turn int) (int, error) { return turn%len(s.Nodes) + 1, nil }
+
+// Takeovers is the number of views that the nodes have had: the epoch's rounds.
+// Nodes that know nothing of views count what they wrote.
+func (s Shoal) Takeovers() int {
+	newest := uint64(0)
+	for _, n := range s.Nodes {
+		if snapshot, err := s.inspect(n); err == nil && snapshot != nil {
+			newest = max(newest, snapshot.TableEpoch)
+		}
+	}
+	return int(newest >> 8)
+}
+
 // NewShoal builds a lab whose cluster has the given settings (further lines of
 // the configuration file), and observes it.
 func NewShoal(ctx context.Context, o lab.Options, settings string, m lab.MonitorOptions) (*Rig, error) {
@@ -106,8 +121,14 @@ func NewRig(l *lab.Lab, c Cluster, o lab.MonitorOptions) (*Rig, error) {
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
-	return &Rig{Lab: l, Monitor: m, Cluster: c, Quiet: 250 * time.Millisecond, Patience: 5 * time.Second}, nil
+	return &Rig{Lab: l, Monitor: m, Cluster: c, close: []func() error{m.Close, l.Close}, Quiet: 250 * time.Millisecond, Patience: 5 * time.Second}, nil
 }
 
-// Close ends observation and lab.
-func (r *Rig) Close() error { return errors.Join(r.Monitor.Close(), r.Lab.Close()) }
+// Close ends observation, lab and what else the cluster needed.
+func (r *Rig) Close() error {
+	var errs []error
+	for _, f := range r.close {
+		errs = append(errs, f())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/shoal-net/shoal/internal/lab"
+	"github.com/shoal-net/shoal/test/failover"
+)
+
+// A timing is how often nodes send heartbeats and how long a lease is.
+type timing struct {
+	settings string // further lines of the configuration
+	lease    time.Duration
+	text     string
+}
+
+var timings = map[string]timing{
+	"default": {"", 100 * time.Millisecond, "heartbeats every 20 ms, leases of 100 ms: the defaults"},
+	"fast":    {"heartbeat: 5ms\nlease: 30ms\n", 30 * time.Millisecond, "heartbeats every 5 ms, leases of 30 ms"},
+}
+
+// Which clients are watched, and how closely.
+const (
+	watchedClients = 8 // of each family
+	probeInterval  = 2 * time.Millisecond
+)
+
+// maxFailures is how many times in a row a cluster may be of no more use after
+// a fault before a campaign gives up.
+const maxFailures = 3
+
+// run strikes a cluster with what the record does not have yet.
+func (c campaign) run(ctx context.Context, r *record, binary, log string) error {
+	var rig *failover.Rig
+	defer func() {
+		if rig != nil {
+			rig.Close()
+		}
+	}()
+	agents, err := openLog(log)
+	if err != nil {
+		return err
+	}
+	failures := 0
+	for _, kind := range failover.Cases(c.mode, c.nodes) {
+		if len(c.faults) > 0 && !slices.Contains(c.faults, kind.Name) {
+			continue
+		}
+		for turn := r.count(c, kind.Name); turn < c.count; turn++ {
+			if rig == nil {
+				if rig, err = c.build(ctx, binary, agents); err != nil {
+					return err
+				}
+			}
+			outcome, err := rig.Run(ctx, kind, turn)
+			switch {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case errors.Is(err, lab.ErrNoHeartbeat):
+				fmt.Fprintf(os.Stderr, "%s, %d nodes: %s: %v\n", c.mode, c.nodes, kind.Name, err)
+				turn = c.count
+				continue
+			case err != nil:
+				fmt.Fprintf(os.Stderr, "%s, %d nodes: %s %d: %v\n", c.mode, c.nodes, kind.Name, turn, err)
+				if failures++; failures == maxFailures {
+					return fmt.Errorf("gave up after %d failures in a row: %w", failures, err)
+				}
+				err, rig = rig.Close(), nil
+			default:
+				failures = 0
+			}
+			if err != nil {
+				return err
+			}
+			if outcome.Took > 0 {
+				if err := r.add(c, turn, outcome); err != nil {
+					return err
+				}
+			}
+		}
+		fmt.Fprintln(os.Stderr, r.line(c, kind.Name))
+	}
+	return nil
+}
+
+func (c campaign) build(ctx context.Context, binary string, log io.Writer) (*failover.Rig, error) {
+	t := timings[c.timing]
+	rig, err := failover.NewShoal(ctx, lab.Options{
+		Name: fmt.Sprintf("soak-%d", os.Getpid()), Mode: c.mode, Nodes: c.nodes, Clients: watchedClients,
+		Binary: binary, Log: log, NoServices: true,
+	}, t.settings, lab.MonitorOptions{Clients: watchedClients, Interval: probeInterval})
+	if err != nil {
+		return nil, err
+	}
+	rig.Quiet = 5 * t.lease / 2
+	return rig, nil
+}
+
+func openLog(path string) (io.Writer, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("open the log: %w", err)
+	}
+	return f, nil
+}

@@ -1,0 +1,129 @@
+// Command soak strikes real clusters in the lab with every kind of fault, many
+// times over, and writes what their clients saw to docs/soak.md and, one line
+// for each fault, to docs/soak.csv. It goes on where it was interrupted: faults
+// that the file has are not repeated. With -saturate it lets clusters and a
+// peer run for a long time on busy processors instead, and counts takeovers.
+//
+// It needs root; all that it makes lives in network namespaces of its own.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/shoal-net/shoal/internal/cluster"
+)
+
+type options struct {
+	modes, faults, timing string
+	nodes                 string
+	count                 int
+	dir, log              string
+	fresh                 bool
+	saturate              time.Duration
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.modes, "mode", "", "only `modes` such as backend,gateway")
+	flag.StringVar(&o.nodes, "nodes", "", "only clusters of these `numbers` of nodes, such as 3 or 2,5")
+	flag.StringVar(&o.faults, "faults", "", "only `faults` such as kill-agent,unplug; see docs/soak.md")
+	flag.StringVar(&o.timing, "timing", "default", "`timing` of the cluster: default (20/100 ms) or fast (5/30 ms)")
+	flag.IntVar(&o.count, "n", 0, "how many faults of each `kind`; 0: 100 with three nodes in backend mode, else 10")
+	flag.StringVar(&o.dir, "o", "docs", "write into this `directory`")
+	flag.StringVar(&o.log, "log", "", "write the agents' logs into this `file`")
+	flag.BoolVar(&o.fresh, "fresh", false, "forget the faults of earlier runs")
+	flag.DurationVar(&o.saturate, "saturate", 0, "count false takeovers on busy processors for this `time` instead")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if err := start(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "soak:", err)
+		os.Exit(1)
+	}
+}
+
+func start(ctx context.Context, o options) error {
+	if os.Geteuid() != 0 {
+		return errors.New("clusters live in network namespaces: run this as root")
+	}
+	dir, err := os.MkdirTemp("", "shoal-soak-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "shoal")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "github.com/shoal-net/shoal/cmd/shoal").CombinedOutput(); err != nil {
+		return fmt.Errorf("build shoal: %w\n%s", err, out)
+	}
+	if o.saturate > 0 {
+		return saturate(ctx, o, binary)
+	}
+	campaigns, err := o.campaigns()
+	if err != nil {
+		return err
+	}
+	r, err := openRecord(o.dir, o.fresh)
+	if err != nil {
+		return err
+	}
+	defer r.close()
+	for _, c := range campaigns {
+		if err := c.run(ctx, r, binary, o.log); err != nil {
+			return errors.Join(err, r.writePage(o.dir))
+		}
+	}
+	return r.writePage(o.dir)
+}
+
+// A campaign is one cluster and how often it is struck with each fault.
+type campaign struct {
+	mode   cluster.Mode
+	nodes  int
+	timing string
+	count  int
+	faults []string // all if empty
+}
+
+// campaigns are those of the full run that the options leave.
+func (o options) campaigns() ([]campaign, error) {
+	if _, ok := timings[o.timing]; !ok {
+		return nil, fmt.Errorf("-timing %s: default or fast", o.timing)
+	}
+	var all []campaign
+	for _, c := range []campaign{
+		{cluster.Backend, 3, o.timing, 100, nil},
+		{cluster.Backend, 2, o.timing, 10, nil},
+		{cluster.Backend, 5, o.timing, 10, nil},
+		{cluster.Gateway, 3, o.timing, 10, nil},
+	} {
+		if !listed(o.modes, c.mode.String()) || !listed(o.nodes, fmt.Sprint(c.nodes)) {
+			continue
+		}
+		if o.count > 0 {
+			c.count = o.count
+		}
+		if o.faults != "" {
+			c.faults = strings.Split(o.faults, ",")
+		}
+		all = append(all, c)
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("-mode %s -nodes %s: no such cluster is part of the full run", o.modes, o.nodes)
+	}
+	return all, nil
+}
+
+// listed says whether a list, with commas, has a word; an empty one has all.
+func listed(list, word string) bool {
+	return list == "" || strings.Contains(","+list+",", ","+word+",")
+}
