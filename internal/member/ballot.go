@@ -6,7 +6,7 @@ package member
 // promised and accepted (clauses V1 to V4).
 
 // voting reports whether this node's word counts now (clauses R2, R3).
-func (m *Member) voting() bool { return !m.mute() && !m.amnesiac && !m.left }
+func (m *Member) voting() bool { return !m.mute() && !m.amnesiac && !m.left && !m.impostor() }
 
 // voters are those of the highest view accepted; before the first view, those
 // in the file.
@@ -24,7 +24,10 @@ func (m *Member) vote() {
 	}
 	for _, n := range m.live {
 		p := &m.peers[n]
-		if e := p.hb.Promised; e > m.wanted.promised && e.Proposer() == n && m.hears(n) {
+		// The ballot that a proposer holds by its own acceptance (V4) is promised
+		// with the view, which this heartbeat may have overtaken.
+		e := p.hb.Promised
+		if e > m.wanted.promised && e.Proposer() == n && e != p.hb.Accepted.Epoch.next(n) && m.hears(n) {
 			m.wanted.promised = e
 		}
 	}
@@ -128,27 +131,12 @@ func (m *Member) chosen(v *View) bool {
 func (m *Member) learn() {
 	var best *View
 	for _, v := range m.known {
-		if m.supersedes(v) && (best == nil || v.Epoch > best.Epoch) && m.chosen(v) {
+		if (m.active == nil || v.Epoch > m.active.Epoch) && (best == nil || v.Epoch > best.Epoch) && m.chosen(v) {
 			best = v
 		}
 	}
 	if best != nil {
 		m.activate(best)
-	}
-}
-
-// supersedes reports whether a chosen view is to take the place of the one in
-// force. Where a cluster went on in two parts, the larger part prevails: it
-// moves on to an epoch above the other's, and only then the other follows
-// (clause A5).
-func (m *Member) supersedes(v *View) bool {
-	switch a := m.active; {
-	case a == nil:
-		return true
-	case v.Epoch <= a.Epoch:
-		return false
-	default:
-		return v.Lineage == a.Lineage || !m.serves() || v.Voters.Len() >= a.Voters.Len()
 	}
 }
 
@@ -160,7 +148,7 @@ func (m *Member) activate(v *View) {
 	serving := m.serves()
 	m.active, m.activeSince = v, m.now
 	m.changed = true
-	m.logf("view %d: %s", v.Epoch, v.Reason)
+	m.logf("view %v: %s", v.Epoch, v.Reason)
 	if v.Epoch > m.acceptedEpoch() {
 		m.accept(v) // chosen: accepting it changes nothing for others
 	}

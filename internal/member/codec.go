@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -199,12 +200,12 @@ func DecodeTable(b []byte, buckets int) (owners []NodeID, moves []Move, err erro
 	if buckets < 0 || len(b) < buckets+4 {
 		return nil, nil, malformed("table of %d bytes for %d buckets", len(b), buckets)
 	}
-	owners = append(owners, b[:buckets]...)
-	for bucket, n := range owners {
+	for bucket, n := range b[:buckets] {
 		if n > MaxNodes {
 			return nil, nil, malformed("table: bucket %d is owned by node %d", bucket, n)
 		}
 	}
+	owners = slices.Clone(b[:buckets])
 	count := binary.BigEndian.Uint32(b[buckets:])
 	if b = b[buckets+4:]; uint64(len(b)) != uint64(count)*moveSize {
 		return nil, nil, malformed("table: %d bytes for %d moves", len(b), count)

@@ -7,11 +7,11 @@ func (m *Member) renew() {
 		return
 	}
 	stamp := min(m.grantedBy(m.active.Voters), m.grantedBy(m.active.OldVoters))
-	if stamp <= 0 {
-		return
+	deadline := Time(0)
+	if stamp > 0 {
+		deadline = stamp + m.cfg.Lease
 	}
-	deadline := stamp + m.cfg.Lease
-	if deadline <= m.deadline {
+	if deadline = max(deadline, m.extend()); deadline <= m.deadline {
 		return
 	}
 	m.deadline = deadline
@@ -40,6 +40,8 @@ func (m *Member) grantedBy(voters Set) Time {
 		need--
 	}
 	switch {
+	case need == 0 && m.now < m.graceUntil:
+		return 0 // others may have gone on while this node was stopped
 	case need == 0:
 		return m.now
 	case need > n:
@@ -58,15 +60,19 @@ func (m *Member) rivalled() bool {
 	}
 	for _, n := range m.live {
 		p := &m.peers[n]
-		if m.active.Voters.Has(n) || !m.hears(n) {
-			continue
+		if !m.active.Voters.Has(n) && m.hears(n) && serving(p.hb.State) && !m.active.holds(n, p.incarnation) {
+			return true
 		}
-		if serving := p.hb.State == Serving || p.hb.State == Draining || p.hb.State == Leaving; serving && !m.active.holds(n, p.incarnation) {
+	}
+	for n := range m.peers {
+		if p := &m.peers[n]; p.candServes && m.now-p.candArrived < m.patience() && !m.active.holds(NodeID(n), p.candidate) {
 			return true
 		}
 	}
 	return false
 }
+
+func serving(s State) bool { return s == Serving || s == Draining || s == Leaving }
 
 // lapse gives up what this node serves when its lease has run out and did not
 // come back with the next heartbeat: the others may hear a node that cannot
@@ -119,7 +125,7 @@ func (m *Member) rejoin() {
 }
 
 func (m *Member) reincarnate() {
-	m.previous, m.incarnation = m.incarnation, m.draw()
+	m.ownPast, m.previous, m.incarnation = m.previous, m.incarnation, m.draw()
 	m.bornAt = m.now
 	m.state = Joining
 	m.changed = true

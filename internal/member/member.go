@@ -61,6 +61,7 @@ type Member struct {
 	now, started          Time
 	graceUntil            Time // no suspicion before: see begin
 	incarnation, previous Incarnation
+	ownPast               Incarnation // the one before previous
 	state                 State
 	amnesiac              bool // may not vote yet for lack of memory (clause R3)
 	forgot                bool // started without memory
@@ -89,18 +90,21 @@ type Member struct {
 	fetching                 fetching
 	deadline                 Time // of the lease
 
-	spent      Epoch // ballots up to here were used or are from an earlier life
-	preparing  Time  // since when the promised ballot is this node's and waits for promises
-	desired    Time  // since when a change is wanted; 0: none is
-	evidence   Time
-	acceptedAt struct {
+	spent       Epoch // ballots up to here were used or are from an earlier life
+	preparing   Time  // since when the promised ballot is this node's and waits for promises
+	desired     Time  // since when a change is wanted; 0: none is
+	behindSince Time  // a view was accepted elsewhere and not here
+	evidence    Time
+	ownID       Time // when another host last spoke with this node's id and prevails
+	acceptedAt  struct {
 		view *View
 		at   Time
 	}
 	probed Time
 
-	tabled  *View // whose table is in effect
-	waiting Set   // live old owners that have not left the buckets that move here
+	tabled  *View      // whose table is in effect
+	waiting Set        // live old owners that have not left the buckets that move here
+	draft   ViewHeader // of wish
 	fx      Effects
 	states  []uint8
 	beat    Message
@@ -128,7 +132,7 @@ func New(cfg Config, stored *Stored, now Time, random func() uint64) *Member {
 		}
 	}
 	m.incarnation = m.draw()
-	m.nextSend = now + Time(random()%uint64(cfg.Interval))
+	m.nextSend = now + m.patience() + Time(random()%uint64(cfg.Interval))
 	return m
 }
 

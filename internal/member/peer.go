@@ -9,6 +9,7 @@ type peer struct {
 	candidate   Incarnation // heard, but has not echoed this node yet
 	candSent    Time
 	candArrived Time
+	candServes  bool
 	hb          Heartbeat           // the newest of incarnation
 	arrived     Time                // of hb, this node's clock
 	heard       [MaxInterfaces]Time // newest arrival by interface, this node's clock
@@ -43,10 +44,7 @@ const (
 func (m *Member) Receive(now, arrived Time, iface int, msg *Message) Verdict {
 	m.begin(now)
 	if msg.From == m.cfg.Self {
-		if msg.Incarnation != m.incarnation && msg.Incarnation != m.previous {
-			return OwnID
-		}
-		return Stale
+		return m.hearSelf(msg)
 	}
 	if !m.cfg.Listed.Has(msg.From) && !m.voters().Has(msg.From) && !m.everMember(msg.From) {
 		return Unlisted
@@ -100,6 +98,30 @@ func (m *Member) everMember(n NodeID) bool {
 	a := m.wanted.accepted
 	return a != nil && a.Members[n-1].Incarnation != 0
 }
+
+// hearSelf takes a message that bears this node's own id. Another host that is
+// in a later view, or whose incarnation is higher where neither is in one,
+// keeps the id; this one keeps still as long as it hears it (clause M4).
+func (m *Member) hearSelf(msg *Message) Verdict {
+	hb, ok := msg.Body.(*Heartbeat)
+	if !ok || msg.Incarnation == m.incarnation || msg.Incarnation == m.previous || msg.Incarnation == m.ownPast {
+		return Stale
+	}
+	switch {
+	case m.serves() && (!serving(hb.State) || hb.Active.Epoch <= Epoch(m.activeEpoch())):
+		return OwnID
+	case m.serves():
+		m.fence("another host with its id is in a later view")
+	case !serving(hb.State) && msg.Incarnation < m.incarnation:
+		return OwnID
+	}
+	m.ownID = m.now
+	m.step()
+	return OwnID
+}
+
+// impostor reports whether another host has this node's id.
+func (m *Member) impostor() bool { return m.ownID != 0 && m.now-m.ownID < m.patience() }
 
 // hear takes a heartbeat.
 func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verdict {
@@ -168,6 +190,7 @@ func (m *Member) greet(p *peer, arrived Time, msg *Message, hb *Heartbeat) Verdi
 				m.changed = true // echo it soon, so that it can prove itself
 			}
 			p.candidate, p.candSent, p.candArrived = msg.Incarnation, hb.Sent, arrived
+			p.candServes = serving(hb.State)
 		}
 		return Unproved
 	}

@@ -1,9 +1,6 @@
 package member
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // propose changes the view where it is not what it should be (clause V5).
 func (m *Member) propose() {
@@ -11,8 +8,15 @@ func (m *Member) propose() {
 		return
 	}
 	m.probe()
-	next := m.wish(m.wanted.accepted)
-	if next == nil {
+	parent, by := m.wanted.accepted, m.promisers()
+	if by != 0 {
+		var known bool
+		if parent, known = m.newest(by); !known {
+			return // its header is on the way
+		}
+	}
+	next := m.wish(parent)
+	if next == nil && !m.behind() {
 		m.desired = 0
 		m.prepareEarly()
 		return
@@ -20,55 +24,86 @@ func (m *Member) propose() {
 	if m.desired == 0 {
 		m.desired = m.now
 	}
-	if !m.turn() {
-		return
-	}
-	if !m.promisedBy(next) {
+	switch {
+	case !m.turn():
+	case next != nil && enough(by, parent, next):
+		m.publish(next)
+	default:
 		m.prepare()
-		return
 	}
-	m.publish(next)
 }
 
 // publish proposes a view: this node is the first to accept it.
 func (m *Member) publish(next *ViewHeader) {
 	next.Epoch = m.durable.promised
 	v := m.build(next)
+	if !m.acceptable(v) {
+		return
+	}
 	m.spent = next.Epoch
 	m.desired = 0
 	m.remember(v)
-	if m.acceptable(v) {
-		m.accept(v)
-		m.push(v)
-	}
+	m.accept(v)
+	m.push(v)
 }
 
-// promisedBy reports whether a majority has promised this node's ballot, and
-// nobody among them has accepted anything newer than what next is built on.
-func (m *Member) promisedBy(next *ViewHeader) bool {
+// promisers returns who has promised the ballot that this node holds, itself
+// included; none where it holds none.
+func (m *Member) promisers() Set {
 	ballot := m.durable.promised
 	if ballot.Proposer() != m.cfg.Self || ballot <= m.spent || ballot != m.wanted.promised || m.durable.accepted != m.wanted.accepted {
-		return false
+		return 0
 	}
-	parent := m.wanted.accepted
 	by := Set(0).With(m.cfg.Self)
 	for _, n := range m.live {
 		p := &m.peers[n]
-		if p.hb.Promised != ballot || !m.hears(n) || parent == nil && p.hb.Listed != m.cfg.Listed {
-			continue
+		// Before the first view only those count that have the same nodes in their files.
+		if p.hb.Promised == ballot && m.hears(n) && (p.hb.Accepted.Epoch != 0 || p.hb.Listed == m.cfg.Listed) {
+			by = by.With(n)
 		}
-		if p.hb.Accepted.Epoch > m.acceptedEpoch() {
-			return false // its header is on the way
-		}
-		by = by.With(n)
 	}
+	return by
+}
+
+// newest returns the newest view that one of a set of nodes has accepted, nil
+// for the view before the first, and whether it is known here.
+func (m *Member) newest(by Set) (*View, bool) {
+	id, v := ViewID{}, m.wanted.accepted
+	if v != nil {
+		id = v.ID()
+	}
+	for _, n := range m.live {
+		if a := m.peers[n].hb.Accepted; by.Has(n) && a.Epoch > id.Epoch {
+			id, v = a, m.find(a)
+		}
+	}
+	return v, v != nil || id == (ViewID{})
+}
+
+// enough reports whether those who promised suffice to propose next.
+func enough(by Set, parent *View, next *ViewHeader) bool {
 	switch {
 	case next.Alone:
 		return by&next.Voters == next.Voters
 	case parent == nil:
-		return by.majority(m.cfg.Listed)
+		return by.majority(next.Voters)
 	}
 	return by.majority(parent.Voters) && by.majority(parent.OldVoters)
+}
+
+// behind reports whether somebody accepted a view a while ago that this node
+// has not: its proposer may be gone, and the view has to be completed.
+func (m *Member) behind() bool {
+	for _, n := range m.live {
+		if m.present(n) && m.peers[n].hb.Accepted.Epoch > m.acceptedEpoch() {
+			if m.behindSince == 0 {
+				m.behindSince = m.now
+			}
+			return m.now-m.behindSince > 2*m.cfg.Interval
+		}
+	}
+	m.behindSince = 0
+	return false
 }
 
 // prepare asks for promises: the ballot is above all that were heard of.
@@ -129,28 +164,31 @@ func (m *Member) rank() int {
 type change struct {
 	*ViewHeader
 	done   bool // something differs from the parent
-	reason strings.Builder
+	reason []byte
 }
 
 func (c *change) because(format string, args ...any) {
 	c.done = true
-	if c.reason.Len() > 0 {
-		c.reason.WriteString(", ")
+	if len(c.reason) > 0 {
+		c.reason = append(c.reason, ", "...)
 	}
-	fmt.Fprintf(&c.reason, format, args...)
+	c.reason = fmt.Appendf(c.reason, format, args...)
 }
 
 // wish returns what the view should be, or nil where the parent is that
-// already. nil stands for the view before the first.
+// already. nil stands for the view before the first. What it returns is valid
+// until the next call.
 func (m *Member) wish(parent *View) *ViewHeader {
-	c := change{ViewHeader: &ViewHeader{}}
+	c := change{ViewHeader: &m.draft}
 	if parent == nil {
-		c.Voters, c.OldVoters = m.cfg.Listed, m.cfg.Listed
+		m.draft = ViewHeader{Voters: m.cfg.Listed, OldVoters: m.cfg.Listed}
 	} else {
-		*c.ViewHeader = parent.ViewHeader
+		m.draft = parent.ViewHeader
 		c.Parent, c.Alone = parent.ID(), false
 		c.Settled = m.settled(parent)
-		m.wishCompletion(&c, parent)
+		if parent != m.active && (parent != m.wanted.accepted || m.acceptedFor(parent) > 2*m.cfg.Interval) {
+			c.because("completes view %v: %s", parent.Epoch, parent.Reason)
+		}
 	}
 	m.wishMembers(&c, parent)
 	m.wishVoters(&c, parent)
@@ -160,32 +198,15 @@ func (m *Member) wish(parent *View) *ViewHeader {
 	if parent == nil || c.Alone {
 		c.Lineage = uint64(m.incarnation) ^ uint64(m.acceptedEpoch())
 	}
-	c.Reason = c.reason.String()
-	if len(c.Reason) > MaxReason {
-		c.Reason = c.Reason[:MaxReason-3] + "..."
+	if len(c.reason) > MaxReason {
+		c.reason = append(c.reason[:MaxReason-3], "..."...)
 	}
+	c.Reason = string(c.reason)
 	return c.ViewHeader
 }
 
-// wishCompletion proposes again what was accepted and not chosen, and outbids
-// the lesser part of a cluster that went on in two (clause A5).
-func (m *Member) wishCompletion(c *change, parent *View) {
-	if parent != m.active && m.desiredFor(parent) > 2*m.cfg.Interval {
-		c.because("completes view %d: %s", parent.Epoch, parent.Reason)
-	}
-	for _, n := range m.live {
-		p := &m.peers[n]
-		if m.hears(n) && p.hb.Active.Epoch > parent.Epoch && parent == m.active {
-			if v := m.find(p.hb.Active); v != nil && v.Lineage != parent.Lineage {
-				c.because("%s went on alone and comes back", m.name(n))
-				return
-			}
-		}
-	}
-}
-
-// desiredFor is how long a view has been accepted here without being chosen.
-func (m *Member) desiredFor(v *View) Time {
+// acceptedFor is how long a view has been accepted here without being chosen.
+func (m *Member) acceptedFor(v *View) Time {
 	if m.acceptedAt.view != v {
 		m.acceptedAt.view, m.acceptedAt.at = v, m.now
 	}

@@ -7,7 +7,7 @@ const pace = 40
 // speak sends the heartbeat when it is due, and at once when something
 // changed that others act on (clause M2).
 func (m *Member) speak() {
-	if m.mute() || m.left {
+	if m.mute() || m.left || m.impostor() {
 		return
 	}
 	due := m.now >= m.nextSend

@@ -1,6 +1,9 @@
 package member
 
-import "math/bits"
+import (
+	"fmt"
+	"math/bits"
+)
 
 // Entry is one node in a view.
 type Entry struct {
@@ -52,6 +55,9 @@ type View struct {
 
 // ID returns the view's name.
 func (v *View) ID() ViewID { return ViewID{v.Epoch, v.Digest} }
+
+// String returns the epoch as round.proposer.
+func (e Epoch) String() string { return fmt.Sprintf("%d.%d", uint64(e>>8), uint8(e)) }
 
 // Proposer returns who proposed the view.
 func (e Epoch) Proposer() NodeID { return NodeID(e & 0xff) }

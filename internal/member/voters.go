@@ -8,7 +8,7 @@ func (m *Member) wishVoters(c *change, parent *View) {
 		m.wishAlone(c, group)
 		return
 	}
-	if parent == nil || parent != m.active {
+	if parent == nil || parent != m.active || c.done {
 		return // voters change only on top of a view that is known to be chosen
 	}
 	if c.OldVoters != c.Voters {
@@ -17,7 +17,7 @@ func (m *Member) wishVoters(c *change, parent *View) {
 		return
 	}
 	target := m.targetVoters(c)
-	if target == c.Voters || target == 0 {
+	if present := m.heardSet().With(m.cfg.Self); target == c.Voters || !present.majority(target) {
 		return
 	}
 	c.OldVoters, c.Voters = c.Voters, target
