@@ -25,14 +25,20 @@ Columns of the table: "once" were answered once, by one node; "none" had no
 answer within a second; "twice" had more answers than one; "by two nodes" were
 handled by more nodes than one, whatever the number of answers.
 
-Exit status: 0 if every request had exactly one answer, from one node; 1
-otherwise; 2 for wrong options.`
+With --kill, --freeze, --unplug and --partition things go wrong: 2@3s is node 2
+three seconds after the start, 1,2@3s-5s two nodes until five seconds, when it is
+put right. 16 clients of each family then also send an echo every 4 ms, and the
+report says how long each of them had no service.
+
+Exit status: 0 if every request had exactly one answer, from one node (with
+faults: if none was handled twice); 1 otherwise; 2 for wrong options.`
 
 // labOptions are the options of shoal lab.
 type labOptions struct {
 	mode, l2, attach, output string
 	runFor                   time.Duration
 	lab                      lab.Options
+	faults                   faultFlags
 }
 
 func labCommand(env *Env) *cobra.Command {
@@ -43,6 +49,7 @@ func labCommand(env *Env) *cobra.Command {
 		Long:  labHelp,
 		Example: `  shoal lab
   shoal lab --mode gateway --nodes 5 --for 10s -o json
+  shoal lab --kill 2@3s-6s --partition 1,2/3@8s-9s --for 11s
   shoal lab shell node1        # in another terminal`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runLab(cmd.Context(), env, o) },
@@ -55,6 +62,7 @@ func labCommand(env *Env) *cobra.Command {
 	f.StringVar(&o.l2, "l2", "unicast", "how frames reach all nodes: unicast, multicast or igmp (switches then snoop)")
 	f.StringVar(&o.attach, "attach", "auto", "how the data plane attaches: auto, native, generic or tcx")
 	f.DurationVar(&o.runFor, "for", 0, "end after this `time`, such as 10s; 0: at Ctrl-C")
+	o.faults.register(cmd)
 	f.StringVarP(&o.output, "output", "o", "table", "table or json")
 	cmd.AddCommand(labShellCommand(&o), labCleanCommand(env))
 	return cmd
@@ -87,7 +95,7 @@ func (o *labOptions) check() error {
 	if err := o.lab.Validate(); err != nil {
 		return usageError{err}
 	}
-	return nil
+	return o.faults.check(o.lab)
 }
 
 func runLab(ctx context.Context, env *Env, o labOptions) error {
@@ -108,7 +116,7 @@ func runLab(ctx context.Context, env *Env, o labOptions) error {
 	}
 	fmt.Fprintf(env.Stderr, "lab %s: %d nodes and %d clients are up after %v\n",
 		o.lab.Name, o.lab.Nodes, o.lab.Clients, time.Since(began).Round(time.Millisecond))
-	report, err := probeLab(ctx, env, o, l)
+	report, gaps, err := probeLab(ctx, env, o, l)
 	for _, n := range l.Nodes {
 		if ended := n.Err(); ended != nil {
 			fmt.Fprintln(env.Stderr, "shoal:", ended)
@@ -120,27 +128,28 @@ func runLab(ctx context.Context, env *Env, o labOptions) error {
 	if err != nil {
 		return err
 	}
-	if err := printLab(env, o.output, report); err != nil {
+	if err := printLab(env, o.output, report, gaps); err != nil {
 		return err
 	}
-	if !report.OK() {
+	if gaps == nil && !report.OK() || gaps != nil && gaps.Doubles+int(report.Twice+report.Overlaps) > 0 {
 		return errQuiet
 	}
 	return nil
 }
 
-// probeLab lets the clients ask until ctx or the time is over, and shows how
-// it goes.
-func probeLab(ctx context.Context, env *Env, o labOptions, l *lab.Lab) (lab.Report, error) {
+// probeLab lets the clients ask until ctx or the time is over, lets go wrong
+// what is to, and shows how it goes.
+func probeLab(ctx context.Context, env *Env, o labOptions, l *lab.Lab) (lab.Report, *lab.GapReport, error) {
 	probe, err := l.NewProbe(lab.ProbeOptions{})
 	if err != nil {
-		return lab.Report{}, err
+		return lab.Report{}, nil, err
 	}
 	ctx, end := context.WithCancel(ctx)
 	defer end()
 	if o.runFor > 0 {
 		defer time.AfterFunc(o.runFor, end).Stop()
 	}
+	played := o.faults.play(ctx, l, end)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -153,16 +162,24 @@ func probeLab(ctx context.Context, env *Env, o labOptions, l *lab.Lab) (lab.Repo
 	}
 	end() // also when the screen failed
 	<-done
-	return probe.Report(), err
+	gaps, playErr := played()
+	return probe.Report(), gaps, errors.Join(err, playErr)
 }
 
-func printLab(env *Env, output string, r lab.Report) error {
+func printLab(env *Env, output string, r lab.Report, gaps *lab.GapReport) error {
 	if output == "json" {
 		enc := json.NewEncoder(env.Stdout)
 		enc.SetIndent("", "  ")
-		return enc.Encode(r)
+		return enc.Encode(struct {
+			lab.Report
+			Gaps *lab.GapReport `json:"gaps,omitempty"`
+		}{r, gaps})
 	}
-	_, err := fmt.Fprint(env.Stdout, r.Table())
+	text := r.Table()
+	if gaps != nil {
+		text += "\n" + gaps.Table()
+	}
+	_, err := fmt.Fprint(env.Stdout, text)
 	return err
 }
 

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,6 +30,8 @@ func TestMain(m *testing.M) {
 			fakeAgent()
 		case "down":
 			fakeDown()
+		case heartbeatCommand:
+			select {}
 		case "crash":
 			crashingLab(os.Args[2])
 		}
@@ -47,7 +50,7 @@ func fakeAgent() {
 		}
 		exitOn(err)
 		for _, vip := range s.hosts(0, hostVIP) {
-			exitOn(netlink.AddrAdd(link, address(netip.PrefixFrom(vip, vip.BitLen()))))
+			exitOn(netlink.AddrReplace(link, address(netip.PrefixFrom(vip, vip.BitLen()))))
 		}
 	}
 	pin := pinOf(os.Args[len(os.Args)-1])
@@ -55,6 +58,12 @@ func fakeAgent() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	fmt.Fprintln(os.Stderr, "fake agent is up")
+	if os.Getenv("SHOAL_FAKE") == "heartbeat" {
+		cmd := exec.Command("/proc/self/exe", heartbeatCommand)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		runtime.LockOSThread() // whose end would be the child's
+		exitOn(cmd.Start())
+	}
 	switch os.Getenv("SHOAL_FAKE") {
 	case "silent": // never ready
 		fmt.Fprintln(os.Stderr, "will not get ready")

@@ -81,7 +81,7 @@ type Heal func(ctx context.Context) error
 // Inject lets a fault happen. The lab may be closed without healing it. Where
 // it fails, nothing is left of the fault but processes that are gone.
 func (l *Lab) Inject(f Fault) (Heal, error) {
-	if err := l.checkFault(f); err != nil {
+	if err := l.plan.CheckFault(f); err != nil {
 		return nil, err
 	}
 	heal, err := l.inject(f)
@@ -96,14 +96,15 @@ func (l *Lab) Inject(f Fault) (Heal, error) {
 	}, nil
 }
 
-func (l *Lab) checkFault(f Fault) error {
+// CheckFault says what is wrong with a fault of a lab with these options.
+func (o Options) CheckFault(f Fault) error {
 	nodes := f.Nodes
 	for _, g := range f.Groups {
 		nodes = append(slices.Clone(nodes), g...)
 	}
 	for i, id := range nodes {
 		switch {
-		case id < 1 || id > len(l.Nodes):
+		case id < 1 || id > o.Nodes:
 			return fmt.Errorf("%s: there is no node %d", f.Kind, id)
 		case slices.Contains(nodes[:i], id):
 			return fmt.Errorf("%s: node %d is named twice", f.Kind, id)
@@ -124,7 +125,7 @@ func (l *Lab) checkFault(f Fault) error {
 			return fmt.Errorf("%s: of which node?", f.Kind)
 		}
 	}
-	if f.Sides == ServerSide && l.plan.Mode != cluster.Gateway {
+	if f.Sides == ServerSide && o.Mode != cluster.Gateway {
 		return fmt.Errorf("%s: a backend has no server side", f.Kind)
 	}
 	return nil

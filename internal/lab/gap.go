@@ -13,6 +13,9 @@ type Gap struct {
 	From   time.Time // when the echo before was sent; the first one of the gap if none is known
 	To     time.Time // when the one after was sent; zero if there is none yet
 	Lost   int       // echoes in between
+	// Before and After are the nodes that handled the echo before and the one
+	// after, 0 where that is not known.
+	Before, After int
 }
 
 // Length is how long the gap is, until now if it has not ended.
@@ -52,7 +55,7 @@ func (m *Monitor) gaps(c *watched, from, to time.Time) (all []Gap) {
 		case e.failed:
 		case e.answers > 0:
 			if gap != nil {
-				gap.To = m.start.Add(e.sent)
+				gap.To, gap.After = m.start.Add(e.sent), e.handler()
 				gap = nil
 			}
 			last = i
@@ -61,7 +64,7 @@ func (m *Monitor) gaps(c *watched, from, to time.Time) (all []Gap) {
 		case e.sent < to.Sub(m.start):
 			g := Gap{Client: c.addr, From: m.start.Add(e.sent), Lost: 1}
 			if last >= 0 {
-				g.From = m.start.Add(c.echoes[last].sent)
+				g.From, g.Before = m.start.Add(c.echoes[last].sent), c.echoes[last].handler()
 			}
 			all = append(all, g)
 			gap = &all[len(all)-1]
@@ -76,6 +79,15 @@ func overlapping(gaps []Gap, from time.Time) []Gap {
 		gaps = gaps[1:]
 	}
 	return gaps
+}
+
+// handler is the node that handled an echo, 0 if none is known: the first of
+// several.
+func (e *echo) handler() int {
+	if e.there == 0 {
+		return 0
+	}
+	return bits.TrailingZeros64(e.there) + 1
 }
 
 // Steady says whether each client had all of its echoes answered for that long,
@@ -125,7 +137,7 @@ func (m *Monitor) Owners(at time.Time) map[netip.Addr]int {
 	for _, c := range m.clients {
 		for i := len(c.echoes) - 1; i >= 0; i-- {
 			if e := &c.echoes[i]; e.answers > 0 && e.there != 0 && e.sent < at.Sub(m.start) {
-				owners[c.addr] = bits.TrailingZeros64(e.there) + 1
+				owners[c.addr] = e.handler()
 				break
 			}
 		}
@@ -188,4 +200,35 @@ func (m *Monitor) Forget(before time.Time) {
 			c.echoes = append([]echo(nil), c.echoes[n-keep:]...)
 		}
 	}
+}
+
+// A Harvest is what a monitor counted in some time.
+type Harvest struct {
+	Gaps           []Gap
+	Doubles        int // packets that more nodes than one handled
+	Sent, Answered int // echoes
+}
+
+// Harvest returns what happened after from and before to, forgets it, and says
+// where the next harvest is to begin: gaps that have not ended are left to it.
+func (m *Monitor) Harvest(from, to time.Time) (h Harvest, next time.Time) {
+	all := m.Gaps(from, to)
+	next = to
+	for _, g := range all {
+		if g.To.IsZero() && g.From.Before(next) {
+			next = g.From
+		}
+	}
+	if !next.After(from) {
+		return Harvest{}, from
+	}
+	for _, g := range all {
+		if !g.From.Before(from) && g.From.Before(next) {
+			h.Gaps = append(h.Gaps, g)
+		}
+	}
+	h.Sent, h.Answered = m.Count(from, next)
+	h.Doubles = len(m.Doubles(from, next))
+	m.Forget(next)
+	return h, next
 }

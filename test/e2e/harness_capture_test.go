@@ -5,135 +5,44 @@ package e2e
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"testing"
 
+	"github.com/google/nftables/expr"
 	"github.com/shoal-net/shoal/internal/lab"
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
-// Room for what is captured between two calls of take, in bytes. Both kinds of
-// capture fail the test where it was not enough.
+// Room for what is captured between two calls of take, in bytes. A tap fails the
+// test where it was not enough.
 const captureRoom = 64 << 20
 
-// A prerouting capture holds what passed ingress on a node: each packet that
-// reached the hook, fragments one by one, before connection tracking.
-type prerouting struct {
-	fd     int
-	ifaces map[uint32]string
-	seq    uint32
-}
-
-// The priority is that of NF_IP_PRI_RAW_BEFORE_DEFRAG (linux/netfilter_ipv4.h).
-const preroutingRules = `table inet e2e_seen {
-	chain prerouting {
-		type filter hook prerouting priority -450;
-		iifname "eth*" log group 7 snaplen 256 queue-threshold 1
-	}
-}`
-
-// Attributes of linux/netfilter/nfnetlink_log.h.
-const (
-	logGroup        = 7
-	logPacket       = unix.NFNL_SUBSYS_ULOG << 8
-	logConfig       = unix.NFNL_SUBSYS_ULOG<<8 | 1
-	cfgCommand      = 1
-	cfgMode         = 2
-	cfgBufferSize   = 3
-	cfgFlags        = 6
-	cfgFlagSequence = 1
-	attrIndevice    = 4
-	attrPayload     = 9
-	attrSequence    = 12
-)
+// A prerouting capture holds what passed ingress on a node.
+type prerouting struct{ log *lab.PreroutingLog }
 
 // capturePrerouting begins to capture on a node.
 func capturePrerouting(t *testing.T, ns *lab.Namespace) *prerouting {
 	t.Helper()
-	p := &prerouting{ifaces: map[uint32]string{}}
-	must(t, ns.Do(func() (err error) {
-		p.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
-		return err
-	}))
-	t.Cleanup(func() { unix.Close(p.fd) })
-	must(t, unix.SetsockoptInt(p.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, captureRoom))
-	must(t, p.configure(cfgCommand, []byte{1})) // bind
-	mode := binary.BigEndian.AppendUint32(nil, 256)
-	must(t, p.configure(cfgMode, append(mode, 2, 0))) // copy packets
-	must(t, p.configure(cfgBufferSize, binary.BigEndian.AppendUint32(nil, 1024)))
-	must(t, p.configure(cfgFlags, binary.BigEndian.AppendUint16(nil, cfgFlagSequence)))
-	links, err := ns.Netlink().LinkList()
+	const prefix = "eth"
+	log, err := ns.LogPrerouting(lab.LogOptions{Snap: 256, Match: []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte(prefix)},
+	}})
 	must(t, err)
-	for _, l := range links {
-		p.ifaces[uint32(l.Attrs().Index)] = l.Attrs().Name
-	}
-	in(t, ns, "nft", preroutingRules)
-	return p
-}
-
-func (p *prerouting) configure(attr int, value []byte) error {
-	req := nl.NewNetlinkRequest(logConfig, unix.NLM_F_ACK)
-	header := []byte{unix.AF_UNSPEC, 0, 0, logGroup} // struct nfgenmsg
-	req.AddRawData(append(header, nl.NewRtAttr(attr, value).Serialize()...))
-	if err := unix.Sendto(p.fd, req.Serialize(), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return err
-	}
-	buf := make([]byte, 4096)
-	n, _, err := unix.Recvfrom(p.fd, buf, 0)
-	if err != nil {
-		return err
-	}
-	if n < 20 || binary.NativeEndian.Uint16(buf[4:]) != unix.NLMSG_ERROR {
-		return errors.New("no acknowledgement from nfnetlink_log")
-	}
-	if errno := -int32(binary.NativeEndian.Uint32(buf[16:])); errno != 0 {
-		return fmt.Errorf("nfnetlink_log: %w", unix.Errno(errno))
-	}
-	return nil
+	t.Cleanup(func() { log.Close() })
+	return &prerouting{log}
 }
 
 // take returns what was captured since the last call.
 func (p *prerouting) take(t *testing.T) []packet {
 	t.Helper()
 	var all []packet
-	buf := make([]byte, 1<<16)
-	for {
-		n, _, err := unix.Recvfrom(p.fd, buf, unix.MSG_DONTWAIT)
-		if errors.Is(err, unix.EAGAIN) {
-			return all
-		}
-		must(t, err) // ENOBUFS: captureRoom is too small
-		for b := buf[:n]; len(b) >= unix.NLMSG_HDRLEN; {
-			length := int(binary.NativeEndian.Uint32(b))
-			if binary.NativeEndian.Uint16(b[4:]) == logPacket {
-				all = append(all, p.parse(t, b[unix.NLMSG_HDRLEN+4:length]))
-			}
-			b = b[min(len(b), (length+3)&^3):]
-		}
-	}
-}
-
-func (p *prerouting) parse(t *testing.T, b []byte) (seen packet) {
-	t.Helper()
-	attrs, err := nl.ParseRouteAttr(b)
-	must(t, err)
-	for _, a := range attrs {
-		switch a.Attr.Type {
-		case attrIndevice:
-			seen.iface = p.ifaces[binary.BigEndian.Uint32(a.Value)]
-		case attrPayload:
-			parseIP(a.Value, &seen)
-		case attrSequence:
-			if seq := binary.BigEndian.Uint32(a.Value); seq != p.seq {
-				t.Fatalf("packets %d to %d of the log are missing", p.seq, seq)
-			} else {
-				p.seq++
-			}
-		}
-	}
-	return seen
+	must(t, p.log.Take(func(l lab.Logged) {
+		seen := packet{iface: l.Interface}
+		parseIP(l.Packet, &seen)
+		all = append(all, seen)
+	}))
+	return all
 }
 
 // A tap captures the frames that an interface gets.

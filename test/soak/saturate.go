@@ -123,22 +123,14 @@ func saturate(ctx context.Context, o options, binary string) (err error) {
 // for the next: its answers may be on their way.
 func look(all []*busy) error {
 	for _, b := range all {
-		m, until := b.rig.Monitor, time.Now().Add(-time.Second)
-		if !until.After(b.seen) {
-			continue
-		}
-		for _, g := range m.Gaps(b.seen, until) {
-			if g.From.Before(b.seen) { // counted when it began
-				continue
-			}
-			b.gaps++
+		m := b.rig.Monitor
+		h, next := m.Harvest(b.seen, time.Now().Add(-time.Second))
+		b.seen = next
+		for _, g := range h.Gaps {
 			b.longest = max(b.longest, g.Length())
 		}
-		sent, answered := m.Count(b.seen, until)
-		b.echoes, b.lost = b.echoes+sent, b.lost+sent-answered
-		b.doubles += len(m.Doubles(b.seen, until))
-		m.Forget(until)
-		b.seen = until
+		b.gaps += len(h.Gaps)
+		b.echoes, b.lost, b.doubles = b.echoes+h.Sent, b.lost+h.Sent-h.Answered, b.doubles+h.Doubles
 		fmt.Fprintf(os.Stderr, "%s: %d takeovers, %d of %d echoes lost, %d gaps, the longest %v, %d handled twice\n", b.name,
 			b.rig.Cluster.Takeovers()-b.first, b.lost, b.echoes, b.gaps, b.longest.Round(time.Millisecond), b.doubles)
 		if err := m.Err(); err != nil {
