@@ -28,7 +28,7 @@ func (m *Member) vote() {
 		// with the view, which this heartbeat may have overtaken.
 		e := p.hb.Promised
 		if e > m.wanted.promised && e.Proposer() == n && e != p.hb.Accepted.Epoch.next(n) && m.hears(n) {
-			m.wanted.promised = e
+			m.wanted.promised, m.promisedAt = e, m.now
 		}
 	}
 	var best *View

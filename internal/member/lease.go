@@ -119,6 +119,13 @@ func (m *Member) rejoin() {
 		return
 	}
 	heard, voters := m.heardSet().With(m.cfg.Self), m.voters()
+	for n := range m.peers {
+		// Who put this incarnation out does not echo it, and so cannot prove
+		// that it lives; to the next incarnation it can.
+		if p := &m.peers[n]; p.candidate != 0 && m.now-p.candArrived < m.quiet() {
+			heard = heard.With(NodeID(n))
+		}
+	}
 	if heard.majority(voters) || m.cfg.Available && m.sinceEvidence(m.fencedSince) {
 		m.reincarnate()
 	}

@@ -91,11 +91,15 @@ type Member struct {
 	deadline                 Time // of the lease
 
 	spent       Epoch // ballots up to here were used or are from an earlier life
-	preparing   Time  // since when the promised ballot is this node's and waits for promises
+	preparing   Time  // when this node last asked for promises …
+	retry       Time  // … and how long it waits before it does again
+	promisedAt  Time  // when another node was promised a ballot
 	desired     Time  // since when a change is wanted; 0: none is
 	behindSince Time  // a view was accepted elsewhere and not here
 	evidence    Time
-	ownID       Time // when another host last spoke with this node's id and prevails
+	ownID       Time // when another host last proved that it uses this node's id
+	rival       Echo // of that host
+	stillUntil  Time // this host keeps still: that one keeps the id
 	acceptedAt  struct {
 		view *View
 		at   Time
@@ -290,6 +294,7 @@ func (m *Member) Next() Time {
 	}
 	soonest(m.started + m.patience())
 	soonest(m.graceUntil)
+	soonest(m.stillUntil)
 	if m.serves() {
 		soonest(max(m.deadline, m.activeSince+m.cfg.Lease) + m.cfg.Interval/2)
 	}

@@ -99,29 +99,40 @@ func (m *Member) everMember(n NodeID) bool {
 	return a != nil && a.Members[n-1].Incarnation != 0
 }
 
-// hearSelf takes a message that bears this node's own id. Another host that is
-// in a later view, or whose incarnation is higher where neither is in one,
-// keeps the id; this one keeps still as long as it hears it (clause M4).
+// hearSelf takes a message that bears this node's own id. If another host
+// sends such, the two prove to each other that they live, as others do, in the
+// echo of their common id. The one in a later view, or with the higher
+// incarnation where neither is in one, keeps the id; the other keeps still
+// (clause M4).
 func (m *Member) hearSelf(msg *Message) Verdict {
 	hb, ok := msg.Body.(*Heartbeat)
 	if !ok || msg.Incarnation == m.incarnation || msg.Incarnation == m.previous || msg.Incarnation == m.ownPast {
 		return Stale
 	}
-	switch {
-	case m.serves() && (!serving(hb.State) || hb.Active.Epoch <= Epoch(m.activeEpoch())):
-		return OwnID
-	case m.serves():
-		m.fence("another host with its id is in a later view")
-	case !serving(hb.State) && msg.Incarnation < m.incarnation:
-		return OwnID
+	if m.rival.Incarnation != msg.Incarnation {
+		m.changed = true
+	}
+	m.rival = Echo{Incarnation: msg.Incarnation, Sent: hb.Sent}
+	e := hb.Echoes[m.cfg.Self-1]
+	if e.Incarnation != m.incarnation || e.Sent > m.sent || m.now-e.Sent >= m.cfg.Lease {
+		m.speak()
+		return Unproved
+	}
+	if m.serves() {
+		if serving(hb.State) && hb.Active.Epoch > Epoch(m.activeEpoch()) {
+			m.fence("another host with its id is in a later view")
+		}
+	}
+	if !m.serves() && (serving(hb.State) || msg.Incarnation > m.incarnation) {
+		m.stillUntil = m.now + 10*m.cfg.Lease
 	}
 	m.ownID = m.now
 	m.step()
 	return OwnID
 }
 
-// impostor reports whether another host has this node's id.
-func (m *Member) impostor() bool { return m.ownID != 0 && m.now-m.ownID < m.patience() }
+// impostor reports whether another host has this node's id and keeps it.
+func (m *Member) impostor() bool { return m.now < m.stillUntil }
 
 // hear takes a heartbeat.
 func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verdict {

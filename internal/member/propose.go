@@ -17,7 +17,7 @@ func (m *Member) propose() {
 	}
 	next := m.wish(parent)
 	if next == nil && !m.behind() {
-		m.desired = 0
+		m.desired, m.retry = 0, m.cfg.Interval/4
 		m.prepareEarly()
 		return
 	}
@@ -117,12 +117,21 @@ func (m *Member) prepare() {
 	if own && top <= m.wanted.promised {
 		return // asked already; every heartbeat repeats it
 	}
-	if m.now-m.preparing < m.cfg.Interval/4 {
-		return // two that outbid each other would both starve
+	if m.now-m.preparing < m.retry || m.contested() {
+		return
 	}
+	// Two that outbid each other would both starve: the next try comes later.
 	m.preparing = m.now
+	m.retry = min(2*m.retry+Time(m.random()%uint64(m.cfg.Interval)), 4*m.cfg.Lease)
 	m.wanted.promised = top.next(m.cfg.Self)
 	m.changed = true
+}
+
+// contested reports whether another node that is there holds the promises and
+// has not had the time to use them.
+func (m *Member) contested() bool {
+	by := m.wanted.promised.Proposer()
+	return by != m.cfg.Self && by != m.coordinator() && m.present(by) && m.now-m.promisedAt < 2*m.cfg.Interval+m.retry
 }
 
 // prepareEarly gets promises while the node that coordinates is merely quiet,

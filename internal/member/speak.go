@@ -56,6 +56,7 @@ func (m *Member) heartbeat() {
 	for _, n := range m.live {
 		m.body.Echoes[n-1] = m.echo(n)
 	}
+	m.body.Echoes[m.cfg.Self-1] = m.rival
 	for _, n := range m.strangers {
 		m.body.Echoes[n-1] = m.echo(n)
 	}

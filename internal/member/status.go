@@ -14,6 +14,7 @@ type Status struct {
 	Voting      bool
 	Amnesiac    bool          // waits for others before it votes
 	LeaseLeft   time.Duration // ≤ 0: none
+	OwnID       bool          // another host used this node's id within the last minute
 	Waiting     Set           // old owners that keep buckets from this node
 	Peers       []PeerStatus  // by id
 }
@@ -42,6 +43,7 @@ func (m *Member) Status(now Time) Status {
 		Self: m.cfg.Self, State: m.state, Held: m.held, View: m.active, ViewSince: m.activeSince,
 		Coordinator: m.coordinator(), Voting: m.voting(), Amnesiac: m.amnesiac,
 		LeaseLeft: m.deadline - now, Waiting: m.waiting,
+		OwnID: m.ownID != 0 && now-m.ownID < time.Minute,
 	}
 	if a := m.wanted.accepted; a != nil {
 		s.Accepted = a.ID()

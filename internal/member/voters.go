@@ -59,7 +59,7 @@ func (m *Member) targetVoters(c *change) Set {
 // absent reports whether a node was put out of the view and is not about to
 // come back.
 func (m *Member) absent(n NodeID, e *Entry) bool {
-	if n == m.cfg.Self || e.Incarnation == 0 || e.Live() {
+	if n == m.cfg.Self || e.Live() {
 		return false
 	}
 	return !m.present(n) || m.stateOf(n) == Fenced && m.now-m.peers[n].since > 2*m.cfg.Interval
