@@ -19,7 +19,8 @@ var verbs = map[string]func(w *World, h *host, args []string) error{
 	"pause":     doPause,     // pause HOST [torn N]: SIGSTOP, likewise
 	"resume":    doResume,    // resume HOST
 	"poweroff":  doPowerOff,  // poweroff HOST: all that is not on disk is gone
-	"fence":     doFence,     // fence HOST: the agent is stuck, its process says so
+	"fence":     doFence,     // fence HOST: the agent is stuck, and its process told so
+	"unfence":   doFence,     // unfence HOST: it goes on
 	"leave":     doLeave,     // leave HOST: the agent was asked to stop
 	"duplicate": doDuplicate, // duplicate HOST [clone]: another machine with the same id, and a copy of its disk
 	"reload":    doReload,    // reload HOST KEY=VALUE...: nodes=1,2,3 weight=200 partition=available
@@ -67,8 +68,9 @@ func (w *World) Do(line string) error {
 		}
 		args = args[1:]
 	}
-	if fields[0] == "unplug" || fields[0] == "plug" {
-		args = append([]string{fields[0]}, args...)
+	switch fields[0] {
+	case "unplug", "plug", "fence", "unfence":
+		args = append(fields[:1:1], args...)
 	}
 	if err := do(w, h, args); err != nil {
 		return fmt.Errorf("%s: %w", line, err)
@@ -173,12 +175,13 @@ func doPowerOff(w *World, h *host, _ []string) error {
 	return nil
 }
 
-func doFence(w *World, h *host, _ []string) error {
-	if h.running() {
-		h.fenced = w.now
+// doFence ends or goes on with what the agent does; a process that is stopped
+// learns of it when it goes on.
+func doFence(w *World, h *host, args []string) error {
+	if stuck := args[0] == "fence"; h.process != nil && h.stuck != stuck {
+		h.stuck, h.fenced = stuck, w.now
 		w.settled()
-		h.process.Fence(h.clock.read(w.now), "its agent is stuck")
-		w.perform(h)
+		w.inform(h)
 	}
 	return nil
 }

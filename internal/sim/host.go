@@ -56,7 +56,9 @@ type host struct {
 	tickAt  instant // … and gets it
 
 	killed  bool         // … for good, see tear
-	fenced  instant      // when it was last told to give up
+	stuck   bool         // the agent is …
+	fenced  instant      // … and since when it is, or is no more
+	held    bool         // the process was told that it is
 	leaving bool         // it was told to leave
 	acted   member.Epoch // newest epoch that its data plane was given buckets of
 	tear    int          // stop the process in the middle of its next effects: after so many of them; 0: no
@@ -95,7 +97,7 @@ func (w *World) start(h *host) {
 	h.life++
 	h.born = w.now
 	h.paused, h.torn, h.tear, h.waking, h.saved, h.proof = false, -1, 0, false, 0, false
-	h.killed, h.leaving = false, false
+	h.killed, h.leaving, h.stuck, h.held = false, false, false, false
 	h.process = member.New(h.config, h.disk.content, h.clock.read(w.now), h.random.Uint64)
 	w.drain(h)
 	h.known = 0xff // a member takes all links to be up until it is told otherwise
@@ -136,6 +138,20 @@ func (w *World) tell(h *host) {
 	}
 	w.tracef("%s carrier %b", h.name, h.carrier)
 	h.process.Carrier(h.clock.read(w.now), h.carrier)
+	w.perform(h)
+}
+
+// hold lets the process know whether its agent is stuck, if it does not.
+func (w *World) hold(h *host) {
+	if !h.running() || h.held == h.stuck {
+		return
+	}
+	h.held = h.stuck
+	if now := h.clock.read(w.now); h.stuck {
+		h.process.Fence(now, "its agent is stuck")
+	} else {
+		h.process.Resume(now)
+	}
 	w.perform(h)
 }
 

@@ -128,7 +128,7 @@ func (c *coverage) examine(w *World, i int, h *host) {
 		c.look[i], c.changed[i] = l, w.now
 	}
 	fit := h.running() && h.tear == 0 && h.carrier == 1<<w.Interfaces-1 && h.slow == 0 && h.late == 0 &&
-		!l.blank && !h.leaving
+		!l.blank && !h.leaving && !h.stuck
 	ripe := max(h.born+w.patience(), h.fenced+2*longest(w.Lease)) + longest(w.Interval*3/2)
 	switch {
 	case !fit || w.now < ripe:

@@ -78,6 +78,7 @@ func (w *World) repair() {
 		}
 	}
 	for _, h := range w.hosts {
+		w.Do("unfence " + h.name)
 		switch {
 		case strings.HasSuffix(h.name, "'"):
 			w.Do("poweroff " + h.name)

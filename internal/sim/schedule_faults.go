@@ -161,7 +161,12 @@ func (g *generator) lossy() {
 	g.line("lossy %s 0", pair)
 }
 
-func (g *generator) fence() { g.line("fence %d", g.node()) }
+func (g *generator) fence() {
+	n := g.node()
+	g.line("fence %d", n)
+	g.at += g.span()
+	g.line("unfence %d", n)
+}
 
 func (g *generator) leave() {
 	n := g.node()

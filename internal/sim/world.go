@@ -151,6 +151,7 @@ func (w *World) inform(h *host) {
 		w.perform(h)
 	}
 	w.tell(h)
+	w.hold(h)
 	if h.running() && h.proof {
 		h.proof = false
 		w.tracef("%s evidence", h.name)
