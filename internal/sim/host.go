@@ -212,7 +212,7 @@ func (w *World) receive(h *host, a arrival) {
 	if w.trace != nil {
 		w.traceFrame(h, a, &f.message, verdict)
 	}
-	w.oracle.taken(h, f)
+	w.oracle.taken(h, f, a, verdict)
 	w.network.release(a.frame)
 	w.perform(h)
 }

@@ -12,27 +12,18 @@ import (
 // Invariants are numbered as in docs/protocol.md.
 type oracle struct {
 	// Invariant 1: what each data plane handles now.
-	active  [maxHosts]uint64
-	until   [maxHosts]instant // when its lease runs out
-	queued  [maxHosts]instant // when the next expire event is due
-	contact [maxHosts][maxHosts]contact
+	active [maxHosts]uint64
+	until  [maxHosts]instant // when its lease runs out
+	queued [maxHosts]instant // when the next expire event is due
 
-	newest [maxHosts][maxHosts]instant // when the newest frame that arrived was sent, by receiver and sender
-
-	// Invariant 2: the newest stamp that a host's processes took in, by
-	// receiver and sender.
-	seen [maxHosts][maxHosts]member.Time
-
+	contacts
+	leases
 	coverage
 	chosen
 }
 
 func (o *oracle) init(w *World) {
-	for i := range o.contact {
-		for j := range o.contact[i] {
-			o.contact[i][j] = contact{last: -2 * w.patience(), gapEnd: never}
-		}
-	}
+	o.contacts.init(w)
 	o.coverage.init(w)
 	o.chosen.init()
 }
@@ -76,128 +67,11 @@ func (o *oracle) alone(w *World, h *host, gained uint64) {
 		if j == h.index || o.active[j]&gained == 0 {
 			continue
 		}
-		if w.Available && o.apart(w, h.index, j) {
+		if o.excused(w, h, other) {
 			w.notef("%s and %s both handle %s: they cannot hear each other", h.name, other.name, buckets(o.active[j]&gained))
 			continue // looked at again when that excuse has ended
 		}
 		w.fail("invariant 1: %s and %s both handle %s", h.name, other.name, buckets(o.active[j]&gained))
-	}
-}
-
-// contact is what two hosts lately heard of each other, in either direction.
-type contact struct {
-	last     instant // a frame of one arrived at the other
-	gapStart instant // the last gap that was longer than a lease …
-	gapEnd   instant // … and the first frame after it; never: there was no gap
-}
-
-// arrived notes a frame that reached a host on which a process exists. A frame
-// older than one that came before is no contact.
-func (o *oracle) arrived(w *World, h *host, f *frame) {
-	from := int(f.origin)
-	if f.sentAt <= o.newest[h.index][from] || from == h.index {
-		return
-	}
-	o.newest[h.index][from] = f.sentAt
-	c := &o.contact[min(h.index, from)][max(h.index, from)]
-	if w.now-c.last > instant(w.Lease) {
-		c.gapStart, c.gapEnd = c.last, w.now
-		// Who handled the same buckets under that excuse must have stopped by then.
-		w.queue.push(event{at: w.now + w.grace() + 1, kind: review, host: uint8(h.index)})
-	}
-	c.last = w.now
-}
-
-// taken notes a frame that a process takes in.
-func (o *oracle) taken(h *host, f *frame) {
-	if beat, ok := f.message.Body.(*member.Heartbeat); ok {
-		s := &o.seen[h.index][f.origin]
-		*s = max(*s, beat.Sent)
-	}
-}
-
-// grace is how long two nodes that could not hear each other may both handle a
-// bucket after they can: what was left of a lease.
-func (w *World) grace() instant { return longest(w.Lease) + w.network.delayMax }
-
-// apart reports whether two hosts are excused from invariant 1: at some instant
-// not longer ago than a lease, by the slowest clock, nothing that either of
-// them or anybody in touch with it sent had arrived at the other side for a
-// lease before. The excuse is by frames that the network lost: what waits for a
-// stopped process has arrived.
-func (o *oracle) apart(w *World, a, b int) bool {
-	since := w.now - w.grace()
-	instants := []instant{w.now}
-	for i := range w.hosts {
-		for j := range i {
-			if end := o.contact[j][i].gapEnd; end != never && end >= since {
-				instants = append(instants, end-1)
-			}
-		}
-	}
-	for _, at := range instants {
-		if !o.together(w, a, at).has(b) {
-			return true
-		}
-	}
-	return false
-}
-
-// together returns the hosts that were in touch with one at an instant, also by
-// way of others.
-func (o *oracle) together(w *World, a int, at instant) hostSet {
-	group := hostSet(1) << a
-	for {
-		grown := group
-		for i := range w.hosts {
-			for j := range i {
-				if o.touch(w, j, i, at) && (grown.has(i) || grown.has(j)) {
-					grown |= 1<<i | 1<<j
-				}
-			}
-		}
-		if grown == group {
-			return group
-		}
-		group = grown
-	}
-}
-
-// touch reports whether a frame between two hosts arrived within a lease
-// before an instant.
-func (o *oracle) touch(w *World, a, b int, at instant) bool {
-	c := &o.contact[a][b]
-	if c.gapEnd != never && at < c.gapEnd {
-		return at <= c.gapStart+instant(w.Lease)
-	}
-	return at <= c.last+instant(w.Lease)
-}
-
-// leased checks invariant 2: a lease ends at the latest L after the sending of
-// a heartbeat that a majority of voters has received, the holder included.
-func (o *oracle) leased(w *World, h *host, fx *member.Effects) {
-	if fx.LeaseDeadline == 0 {
-		return
-	}
-	if limit := h.clock.read(w.now) + w.Lease; fx.LeaseDeadline > limit {
-		w.fail("invariant 2: the lease of %s ends %v after now + L", h.name, fx.LeaseDeadline-limit)
-	}
-	v := o.byEpoch[member.Epoch(fx.LeaseEpoch)]
-	if v == nil {
-		w.fail("invariant 6: the lease of %s is for epoch %d, which nobody accepted", h.name, fx.LeaseEpoch)
-		return
-	}
-	for _, voters := range []member.Set{v.Voters, v.OldVoters} {
-		var granted member.Set
-		for j, other := range w.hosts {
-			if j == h.index || o.seen[j][h.index]+w.Lease >= fx.LeaseDeadline {
-				granted = granted.With(other.id)
-			}
-		}
-		if 2*(granted&voters).Len() <= voters.Len() {
-			w.fail("invariant 2: the lease of %s ends at %v, but of voters %b only %b have heard what it sent within L before",
-				h.name, fx.LeaseDeadline, voters, granted&voters)
-		}
 	}
 }
 

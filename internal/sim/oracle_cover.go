@@ -14,9 +14,9 @@ import (
 // The quorum is the largest set of hosts that are fit (power, links and process
 // up, running, on time, done with the silence after a start), hear each other
 // without loss on every interface, and may serve: a majority of the voters
-// among them and a node that serves; with partition: available also any such
-// set that nobody else can hear or be heard by, and that something outside
-// answers.
+// among them and a node that serves; with partition: available also half of
+// the voters that nobody else can hear or be heard by, and that something
+// outside answers.
 type coverage struct {
 	handled uint64      // by anyone
 	open    [64]instant // since when nobody has handled a bucket
@@ -100,14 +100,15 @@ func (c *coverage) conditions(w *World) {
 		}
 	}
 	had := c.quorum != 0
-	c.quorum, c.since = c.best(w)
+	var lapse bool
+	c.quorum, c.since, lapse = c.best(w)
 	if !had {
 		c.since = max(c.since, w.now)
 	}
 	for i := range w.hosts {
 		if !c.quorum.has(i) {
 			c.within[i] = never
-		} else if c.within[i] == never {
+		} else if c.within[i] == never || lapse {
 			c.within[i] = max(w.now, c.since)
 		}
 	}
@@ -156,18 +157,22 @@ func (w *World) hearWell(to, from *host) bool {
 	return true
 }
 
-// best finds the quorum, and since when it could act.
-func (c *coverage) best(w *World) (best hostSet, since instant) {
+// best finds the quorum, since when it could act, and whether its leases lapse
+// before it can.
+func (c *coverage) best(w *World) (best hostSet, since instant, lapse bool) {
 	for s := hostSet(1); s < 1<<len(w.hosts); s++ {
-		if s.len() <= best.len() || !c.mayServe(w, s) {
+		if s.len() <= best.len() {
 			continue
 		}
-		t, ok := c.clique(w, s)
-		if ok {
-			best, since = s, t
+		serves, wait := c.mayServe(w, s)
+		if !serves {
+			continue
+		}
+		if t, ok := c.clique(w, s); ok {
+			best, since, lapse = s, t, wait
 		}
 	}
-	return best, since
+	return best, since, lapse
 }
 
 // clique reports whether all of a set are fit and hear each other, and since
@@ -194,10 +199,12 @@ func (c *coverage) clique(w *World, s hostSet) (since instant, ok bool) {
 	return since, true
 }
 
-// mayServe reports whether a set has what it takes to serve.
-func (c *coverage) mayServe(w *World, s hostSet) bool {
+// mayServe reports whether a set has what it takes to serve, and whether its
+// leases lapse before it can: half of more than two voters have to go on alone
+// first, while one of two extends its own (clause A6).
+func (c *coverage) mayServe(w *World, s hostSet) (serves, lapse bool) {
 	var ids member.Set
-	serves, proof, isolated := false, false, true
+	proof, isolated := false, true
 	for i, h := range w.hosts {
 		if !s.has(i) {
 			continue
@@ -212,13 +219,15 @@ func (c *coverage) mayServe(w *World, s hostSet) bool {
 		}
 	}
 	if ids.Len() != s.len() || !serves { // two hosts with one id
-		return false
+		return false, false
 	}
-	majority := true
+	majority, half := true, true
 	for _, voters := range w.oracle.voters() {
 		majority = majority && 2*(ids&voters).Len() > voters.Len()
+		half = half && 2*(ids&voters).Len() >= voters.Len()
+		lapse = lapse || voters.Len() > 2
 	}
-	return majority || w.Available && isolated && proof
+	return majority || half && w.Available && isolated && proof, lapse && !majority
 }
 
 // inTouch reports whether anything that one host sends can reach the other.

@@ -10,6 +10,7 @@ type chosen struct {
 	byEpoch  map[member.Epoch]*member.View
 	accepted map[member.Epoch]member.Set // who has it on disk
 	acted    map[member.Epoch]bool       // somebody's data plane acts, or acted, on it
+	line     []*member.View              // those, as they came
 	newest   *member.View                // that was acted on
 	latest   *member.View                // that was accepted
 	lost     member.Set                  // nodes that have lost their memory
@@ -38,9 +39,13 @@ func (c *chosen) voters() (lists []member.Set) {
 func (c *chosen) forgetful(voters member.Set) bool { return 2*(c.lost&voters).Len() >= voters.Len() }
 
 // stored notes a view that a node is about to accept.
-func (c *chosen) stored(w *World, s *member.Stored) {
-	v := s.Accepted
-	if v == nil || c.views[v.ID()] != nil {
+func (o *oracle) stored(w *World, h *host, s *member.Stored) {
+	v, c := s.Accepted, &o.chosen
+	if v == nil {
+		return
+	}
+	o.parted(w, h, v)
+	if c.views[v.ID()] != nil {
 		return
 	}
 	if other := c.byEpoch[v.Epoch]; other != nil && !c.forgetful(v.Voters) {
@@ -90,11 +95,12 @@ func (c *chosen) tabled(w *World, h *host, fx *member.Effects) {
 	}
 	c.acted[e] = true
 	for _, voters := range []member.Set{v.Voters, v.OldVoters} {
-		if a := c.accepted[e]; 2*(a&voters).Len() <= voters.Len() {
-			w.fail("invariant 6: %s acts on view %d, but of its voters %b only %b have it on disk", h.name, e, voters, a&voters)
+		if a := c.accepted[e] & voters; 2*a.Len() <= voters.Len() || v.Alone && a != voters {
+			w.fail("invariant 6: %s acts on view %d, but of its voters %s only %s have it on disk", h.name, e, nodes(voters), nodes(a))
 		}
 	}
 	c.chain(w, v)
+	c.line = append(c.line, v)
 	if c.newest == nil || v.Epoch > c.newest.Epoch {
 		c.newest = v
 	}
@@ -102,26 +108,37 @@ func (c *chosen) tabled(w *World, h *host, fx *member.Effects) {
 }
 
 // chain checks that the views that were acted on are one line: none of them is
-// passed over by the parent of a later one. Nodes that went on alone make
-// lines of their own.
+// passed over by the parent of a later one. Nodes that went on alone begin
+// lines of their own, and nobody else does.
 func (c *chosen) chain(w *World, v *member.View) {
 	if c.forgetful(v.Voters) {
 		return
 	}
-	for e := range c.acted {
-		u := c.byEpoch[e]
-		if u == v || u.Lineage != v.Lineage || w.Available {
+	if parent := c.views[v.Parent]; parent != nil && parent.Lineage != v.Lineage && !v.Alone {
+		w.fail("invariant 6: view %d begins a line of its own, but was not made alone", v.Epoch)
+	}
+	for _, u := range c.line {
+		if u.Lineage != v.Lineage && w.Available {
 			continue
 		}
 		early, late := u, v
 		if early.Epoch > late.Epoch {
 			early, late = late, early
 		}
-		if late.Parent.Epoch < early.Epoch || late.Parent.Epoch == early.Epoch && late.Parent != early.ID() {
-			w.fail("invariant 6: views %d and %d were both acted on, but the later one follows %d", early.Epoch, late.Epoch, late.Parent.Epoch)
+		if at := c.back(late, early.Epoch); at != nil && at != early {
+			w.fail("invariant 6: views %d and %d were both acted on, but the later one follows %d", early.Epoch, late.Epoch, at.Epoch)
 			return
 		}
 	}
+}
+
+// back follows a view's parents until one is not above an epoch; nil: that one
+// was never accepted.
+func (c *chosen) back(v *member.View, e member.Epoch) *member.View {
+	for v != nil && v.Epoch > e {
+		v = c.views[v.Parent]
+	}
+	return v
 }
 
 // fair checks invariant 5: each node's number of buckets is its quota, rounded

@@ -146,6 +146,7 @@ func (w *World) inform(h *host) {
 	if h.running() && h.saved != 0 {
 		seq := h.saved
 		h.saved = 0
+		w.oracle.saved[h.index] = w.now
 		w.tracef("%s synced %d", h.name, seq)
 		h.process.Synced(h.clock.read(w.now), seq)
 		w.perform(h)
@@ -154,6 +155,7 @@ func (w *World) inform(h *host) {
 	w.hold(h)
 	if h.running() && h.proof {
 		h.proof = false
+		w.oracle.proof[h.index] = h.clock.read(w.now)
 		w.tracef("%s evidence", h.name)
 		h.process.Evidence(h.clock.read(w.now))
 		w.perform(h)
@@ -213,7 +215,7 @@ func (w *World) do(h *host, fx *member.Effects, first, last int) {
 			}
 		case store:
 			if fx.Store != nil {
-				w.oracle.stored(w, fx.Store)
+				w.oracle.stored(w, h, fx.Store)
 				w.store(h, fx.Store, fx.StoreSeq)
 			}
 		case sends:

@@ -1,0 +1,110 @@
+package sim
+
+import (
+	"github.com/shoal-net/shoal/internal/member"
+)
+
+// leases keeps what hosts heard, as their processes know it, and checks
+// invariant 2 and who may go on alone (clauses A1, A2, A6).
+type leases struct {
+	// The newest stamp that a host's processes took in, by receiver and sender …
+	seen [maxHosts][maxHosts]member.Time
+	// … and when the newest frame that they took in had arrived, by the receiver's clock.
+	heard  [maxHosts][maxHosts]member.Time
+	sentAt [maxHosts][maxHosts]instant
+	proof  [maxHosts]member.Time // when something outside answered, by the host's clock
+	saved  [maxHosts]instant     // when a write ended: what is written next was decided on before
+	judged [maxHosts]member.ViewID
+}
+
+// taken notes a frame that a process takes in.
+func (l *leases) taken(h *host, f *frame, a arrival, v member.Verdict) {
+	beat, ok := f.message.Body.(*member.Heartbeat)
+	if !ok {
+		return
+	}
+	s := &l.seen[h.index][f.origin]
+	*s = max(*s, beat.Sent)
+	if sent := &l.sentAt[h.index][f.origin]; f.sentAt > *sent && (v == member.Taken || v == member.Unproved) {
+		*sent, l.heard[h.index][f.origin] = f.sentAt, a.stamp
+	}
+}
+
+// lastHeard is when a host last heard one of some nodes.
+func (l *leases) lastHeard(w *World, h *host, of member.Set) (last member.Time) {
+	for _, other := range w.hosts {
+		if of.Has(other.id) && other.id != h.id {
+			last = max(last, l.heard[h.index][other.index])
+		}
+	}
+	return last
+}
+
+// leased checks invariant 2: a lease ends at the latest L after the sending of
+// a heartbeat that a majority of voters has received, the holder included.
+func (o *oracle) leased(w *World, h *host, fx *member.Effects) {
+	if fx.LeaseDeadline == 0 {
+		return
+	}
+	if limit := h.clock.read(w.now) + w.Lease; fx.LeaseDeadline > limit {
+		w.fail("invariant 2: the lease of %s ends %v after now + L", h.name, fx.LeaseDeadline-limit)
+	}
+	v := o.byEpoch[member.Epoch(fx.LeaseEpoch)]
+	if v == nil {
+		w.fail("invariant 6: the lease of %s is for epoch %d, which nobody accepted", h.name, fx.LeaseEpoch)
+		return
+	}
+	if o.extends(w, h, fx, v) {
+		return
+	}
+	for _, voters := range []member.Set{v.Voters, v.OldVoters} {
+		var granted member.Set
+		for j, other := range w.hosts {
+			if j == h.index || o.seen[j][h.index]+w.Lease >= fx.LeaseDeadline {
+				granted = granted.With(other.id)
+			}
+		}
+		if 2*(granted&voters).Len() <= voters.Len() {
+			w.fail("invariant 2: the lease of %s ends at %v, but of voters %s only %s have heard what it sent within L before",
+				h.name, fx.LeaseDeadline, nodes(voters), nodes(granted&voters))
+		}
+	}
+}
+
+// extends reports whether one of two voters may extend its own lease so
+// (clause A6).
+func (o *oracle) extends(w *World, h *host, fx *member.Effects, v *member.View) bool {
+	now := h.clock.read(w.now)
+	if !h.config.Available || v.Voters.Len() != 2 || v.Voters != v.OldVoters || !v.Voters.Has(h.id) {
+		return false
+	}
+	last := o.lastHeard(w, h, v.Voters)
+	return now-last >= w.Lease-2*w.Interval && o.proof[h.index] > last &&
+		h.plane.deadline >= now && fx.LeaseDeadline <= now+3*w.Interval/2
+}
+
+// parted checks a voter that goes on alone with others: they are half of the
+// voters, it has heard no other voter for longer than any lease, and something
+// outside has answered since (clauses A1, A2).
+func (o *oracle) parted(w *World, h *host, v *member.View) {
+	before := o.judged[h.index]
+	o.judged[h.index] = v.ID()
+	if !v.Alone || before == v.ID() || !v.Voters.Has(h.id) || o.lost.Has(h.id) || o.saved[h.index] == w.now {
+		return
+	}
+	all := h.config.Listed
+	if parent := o.views[v.Parent]; parent != nil {
+		all = parent.Voters | parent.OldVoters
+	}
+	last := o.lastHeard(w, h, all&^v.Voters)
+	switch now := h.clock.read(w.now); {
+	case !h.config.Available:
+		w.fail("clause A1: %s goes on alone, which its file forbids", h.name)
+	case 2*(all&v.Voters).Len() != all.Len():
+		w.fail("clause A1: %s goes on alone with %s, which is not half of %s", h.name, nodes(v.Voters), nodes(all))
+	case now-last < w.Lease*member.Drift/1000:
+		w.fail("clause A1: %s goes on alone with %s %v after hearing another voter", h.name, nodes(v.Voters), now-last)
+	case o.proof[h.index] <= last:
+		w.fail("clause A2: %s goes on alone with %s, but nothing outside has answered it since it heard the others", h.name, nodes(v.Voters))
+	}
+}
