@@ -24,7 +24,7 @@ test: packages
 unit:
 	go test ./...
 
-# Writes docs/benchmarks. Takes four minutes on an idle machine.
+# Writes docs/benchmarks. Takes twelve minutes on an idle machine.
 bench: packages
 	go run ./bench
 

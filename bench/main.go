@@ -1,8 +1,9 @@
 // Command bench measures what a packet costs: the data plane's programs by test
 // runs, foreign packets end to end beside what else takes the same decision, and
-// bulk TCP transfers. It writes tables and plots into docs/benchmarks.
+// bulk TCP transfers; and how long clients have no service when a node fails. It
+// writes tables and plots into docs/benchmarks.
 //
-// It needs root, Linux 6.6, and iptables and nft for the peers. All that it makes
+// It needs root, Linux 6.6, and iptables, nft and keepalived for the peers. All that it makes
 // lives in namespaces of its own and ends with it.
 package main
 
@@ -22,11 +23,12 @@ type effort struct {
 	frames    int // that are sent to a node in a round
 	transfers int // rounds of transfers
 	long      time.Duration
+	failovers int // rounds of faults
 }
 
 var (
-	full  = effort{rounds: 21, repeats: 500_000, frames: 200_000, transfers: 7, long: 2 * time.Second}
-	smoke = effort{rounds: 1, repeats: 1000, frames: 1000, transfers: 1, long: 50 * time.Millisecond}
+	full  = effort{rounds: 21, repeats: 500_000, frames: 200_000, transfers: 7, long: 2 * time.Second, failovers: 7}
+	smoke = effort{rounds: 1, repeats: 1000, frames: 1000, transfers: 1, long: 50 * time.Millisecond, failovers: 1}
 )
 
 func main() {
@@ -64,7 +66,7 @@ func start(quick bool, dir string) error {
 	return r.write(dir)
 }
 
-// measureAll runs the three parts one after the other.
+// measureAll runs the parts one after the other.
 func measureAll(amount effort) (*report, error) {
 	bpffs, err := mountBPF()
 	if err != nil {
@@ -82,6 +84,10 @@ func measureAll(amount effort) (*report, error) {
 	fmt.Fprintln(os.Stderr, "transfers…")
 	if r.transfers, err = measureTransfers(bpffs, amount.transfers, amount.long); err != nil {
 		return nil, fmt.Errorf("measure transfers: %w", err)
+	}
+	fmt.Fprintln(os.Stderr, "failover…")
+	if r.failovers, err = measureFailover(amount.failovers); err != nil {
+		return nil, fmt.Errorf("measure failover: %w", err)
 	}
 	return r, nil
 }

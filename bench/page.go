@@ -13,22 +13,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// write puts the tables between the marks in README.md of a directory, and the
-// plots beside it.
+// write puts the tables between the marks in the pages of a directory, and the
+// plots beside them.
 func (r *report) write(dir string) error {
 	machine, err := machine()
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(dir, "README.md")
+	err = writePage(filepath.Join(dir, "README.md"), map[string]string{
+		"machine": machine, "cost": r.costTable(), "drop": r.dropTable(), "transfer": r.transferTable(),
+	})
+	if err != nil {
+		return err
+	}
+	err = writePage(filepath.Join(dir, "failover.md"), map[string]string{"machine": machine, "failover": r.failoverTable()})
+	if err != nil {
+		return err
+	}
+	return r.plots(dir)
+}
+
+// writePage renews sections of a page by their names.
+func writePage(path string, sections map[string]string) error {
 	page, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("read the page: %w", err)
 	}
 	text := string(page)
-	for name, section := range map[string]string{
-		"machine": machine, "cost": r.costTable(), "drop": r.dropTable(), "transfer": r.transferTable(),
-	} {
+	for name, section := range sections {
 		if text, err = replaceSection(text, name, section); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
@@ -36,7 +48,7 @@ func (r *report) write(dir string) error {
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		return fmt.Errorf("write the page: %w", err)
 	}
-	return r.plots(dir)
+	return nil
 }
 
 // replaceSection puts text between <!-- begin NAME --> and <!-- end NAME -->.
@@ -65,13 +77,14 @@ func machine() (string, error) {
 		kind = "a virtual machine"
 	}
 	var versions []string
-	for _, line := range []string{"iptables -V", "nft -v"} {
+	for _, line := range []string{"iptables -V", "nft -v", "keepalived --version"} {
 		words := strings.Fields(line)
-		out, err := exec.Command(words[0], words[1:]...).Output()
+		out, err := exec.Command(words[0], words[1:]...).CombinedOutput() // keepalived tells on the second
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", line, err)
 		}
-		versions = append(versions, string(bytes.TrimSpace(out)))
+		first, _, _ := bytes.Cut(bytes.TrimSpace(out), []byte("\n"))
+		versions = append(versions, string(first))
 	}
 	return fmt.Sprintf("Measured on %s with %d CPUs (%s), Linux %s, %s.\n",
 		kind, runtime.NumCPU(), model, unix.ByteSliceToString(uts.Release[:]), strings.Join(versions, ", ")), nil

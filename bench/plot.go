@@ -124,7 +124,10 @@ func (r *report) plots(dir string) error {
 	if err := barPlot(filepath.Join(dir, "drop.svg"), "Another node's packet, from the wire to its drop: ns of CPU time", drops); err != nil {
 		return err
 	}
-	return barPlot(filepath.Join(dir, "transfer.svg"), "One TCP transfer: Gbit/s", transfers)
+	if err := barPlot(filepath.Join(dir, "transfer.svg"), "One TCP transfer: Gbit/s", transfers); err != nil {
+		return err
+	}
+	return barPlot(filepath.Join(dir, "failover.svg"), "A node fails: ms without service of the client that waits longest", r.failoverBars())
 }
 
 // newBar makes a bar; what noise took below zero has none.

@@ -11,6 +11,7 @@ type report struct {
 	costs     []costResult
 	drops     []dropResult
 	transfers []transferResult
+	failovers []failoverResult
 }
 
 // complete says whether every row was measured in every round.
@@ -43,12 +44,17 @@ func (r *report) complete(amount effort) error {
 			}
 		}
 	}
+	for _, f := range r.failovers {
+		if len(f.gaps) != amount.failovers { // a frozen peer goes on answering: a gap may be 0
+			return fmt.Errorf("%s, %s: %d rounds, expected %d", f.name, f.fault.Name, len(f.gaps), amount.failovers)
+		}
+	}
 	return nil
 }
 
 // text returns the tables as they go into the page.
 func (r *report) text() string {
-	return r.costTable() + "\n" + r.dropTable() + "\n" + r.transferTable()
+	return r.costTable() + "\n" + r.dropTable() + "\n" + r.transferTable() + "\n" + r.failoverTable()
 }
 
 // table returns a Markdown table; columns but the first are set to the right.

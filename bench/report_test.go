@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/shoal-net/shoal/test/failover"
 )
 
 func TestQuantiles(t *testing.T) {
@@ -49,6 +51,10 @@ func testReport() *report {
 			{dropCase: dropCase{name: "peer", target: 2}, total: sample{50, 50, 50}, delivered: sample{45, 42, 41}},
 		},
 		transfers: []transferResult{{"no shoal", sample{1, 2, 3}, sample{2, 3, 4}}},
+		failovers: []failoverResult{
+			{failoverCase: failoverCase{name: "shoal", target: 150}, fault: failover.Case{Name: "unplug", Text: "no carrier"}, gaps: sample{110, 120, 151}},
+			{failoverCase: failoverCase{name: "peer"}, fault: failover.Case{Name: "freeze-both", Text: "stopped"}, gaps: sample{0, 0, 4}, answers: 2},
+		},
 	}
 }
 
@@ -58,6 +64,8 @@ func TestTables(t *testing.T) {
 		"| foreign | 34.0 | bare | 13.0 (11.5–13.0) | ≤ 12 | **missed** |",
 		"| peer | 50 | 20.00 | 42 (41.5–43.5) | 2.0× | ≥ 2.0× | reached |",
 		"| no shoal | 2.0 (1.5–2.5) | 3.0 (2.5–3.5) |",
+		"| shoal | no carrier | 120 (115.0–135.5) | 151 | ≤ 150 | **missed** | 0 | no |",
+		"| peer | stopped | 0 (0.0–2.0) | 4 |  |  | 0 | **yes**, in 2 of 3 |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
@@ -66,7 +74,7 @@ func TestTables(t *testing.T) {
 }
 
 func TestComplete(t *testing.T) {
-	amount := effort{rounds: 3, transfers: 3}
+	amount := effort{rounds: 3, transfers: 3, failovers: 3}
 	if err := testReport().complete(amount); err != nil {
 		t.Error(err)
 	}
@@ -74,6 +82,11 @@ func TestComplete(t *testing.T) {
 	r.drops[2].total = sample{50, 50}
 	if err := r.complete(amount); err == nil || !strings.Contains(err.Error(), "peer") {
 		t.Errorf("a row that lacks a round: %v", err)
+	}
+	r = testReport()
+	r.failovers[1].gaps = nil
+	if err := r.complete(amount); err == nil || !strings.Contains(err.Error(), "freeze-both") {
+		t.Errorf("a fault that never happened: %v", err)
 	}
 	r = testReport()
 	r.transfers[0].download[1] = 0
@@ -87,7 +100,7 @@ func TestPlots(t *testing.T) {
 	if err := testReport().plots(dir); err != nil {
 		t.Fatal(err)
 	}
-	for file, want := range map[string]string{"cost.svg": "foreign", "drop.svg": "peer", "transfer.svg": "no shoal, upload"} {
+	for file, want := range map[string]string{"cost.svg": "foreign", "drop.svg": "peer", "transfer.svg": "no shoal, upload", "failover.svg": "shoal, unplug"} {
 		text, err := os.ReadFile(filepath.Join(dir, file))
 		if err != nil {
 			t.Error(err)

@@ -18,7 +18,8 @@ const abiVersion = 1
 // a program that began with it must have ended before it is written again.
 const swapPause = time.Millisecond
 
-// control is the memory that the agent and the programs share. One writer.
+// control is the memory that the agent, or the process that decides in its
+// place, and the programs share. One of them writes at a time.
 type control struct {
 	memory  []byte
 	shared  *ingressXDPControl
@@ -106,11 +107,10 @@ func (c *control) epoch() uint64 {
 }
 
 // Now returns the clock that leases are counted on: CLOCK_BOOTTIME, which runs
-// on while the machine is suspended.
+// on while the machine is suspended. The call is a raw one: see sleepUntil.
 func Now() time.Duration {
 	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
-		panic(fmt.Sprintf("clock_gettime: %v", err)) // cannot fail with a valid clock and pointer
-	}
+	// Cannot fail with a valid clock and pointer.
+	unix.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&ts)), 0)
 	return time.Duration(ts.Nano())
 }

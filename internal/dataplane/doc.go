@@ -10,4 +10,9 @@
 // They outlive the process. The next one adopts them: it takes away the lease,
 // puts its own programs in place of the old ones without detaching, and goes
 // on. bpf/abi.h is what C and Go share.
+//
+// A Plane is for the agent, which makes all this. Where another process decides
+// what the programs do, it opens a Control, and the agent sets neither table
+// nor lease while that process runs; but when it begins and when it removes
+// everything it ends the lease all the same.
 package dataplane

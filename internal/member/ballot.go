@@ -69,9 +69,9 @@ func (m *Member) accept(v *View) {
 func (m *Member) acceptable(v *View) bool {
 	a := m.wanted.accepted
 	if a == nil {
-		return v.Alone && m.aloneWith(v.Voters) || v.Parent != (ViewID{}) || v.Voters == m.cfg.Listed
+		return v.Alone && m.goesAlone(v) || v.Parent != (ViewID{}) || v.Voters == m.cfg.Listed
 	}
-	if v.Alone && !m.aloneWith(v.Voters) {
+	if v.Alone && !m.goesAlone(v) {
 		return false
 	}
 	fork := v.Lineage != a.Lineage && v.Parent != a.ID()
@@ -85,6 +85,11 @@ func (m *Member) acceptable(v *View) bool {
 		}
 	}
 	return true
+}
+
+// goesAlone reports whether a view made alone is this node's own, and right.
+func (m *Member) goesAlone(v *View) bool {
+	return v.Voters == Set(0).With(m.cfg.Self) && m.alone()
 }
 
 // outOf reports whether an incarnation cannot act on earlier views any more,
@@ -105,7 +110,7 @@ func (m *Member) outOf(v *View, n NodeID, i Incarnation, fork bool) bool {
 }
 
 // chosen reports whether a view is known to be accepted by a majority of its
-// voters, old and new, or, for a view made alone, by all (clause V2).
+// voters, old and new (clause V2).
 func (m *Member) chosen(v *View) bool {
 	by := Set(0)
 	if m.durable.accepted == v {
@@ -120,9 +125,6 @@ func (m *Member) chosen(v *View) bool {
 		if p.hb.Accepted == id {
 			by = by.With(n)
 		}
-	}
-	if v.Alone {
-		return by&v.Voters == v.Voters
 	}
 	return by.majority(v.Voters) && by.majority(v.OldVoters)
 }

@@ -79,7 +79,7 @@ func serving(s State) bool { return s == Serving || s == Draining || s == Leavin
 // hear them, and wait for its word (clause P1).
 func (m *Member) lapse() {
 	end := max(m.deadline, m.activeSince+m.cfg.Lease)
-	if m.cfg.Available && m.heardSet() == 0 {
+	if n := m.other(); n != 0 && !m.present(n) {
 		end += 2 * m.cfg.Interval // it may go on alone (clause A1) before that
 	}
 	if !m.serves() || m.now < end+m.cfg.Interval/2 || m.now < m.graceUntil {
@@ -126,7 +126,7 @@ func (m *Member) rejoin() {
 			heard = heard.With(NodeID(n))
 		}
 	}
-	if heard.majority(voters) || m.cfg.Available && m.sinceEvidence(m.fencedSince) {
+	if n := m.other(); heard.majority(voters) || n != 0 && m.evidence > max(m.fencedSince, m.lastWord(n)) {
 		m.reincarnate()
 	}
 }

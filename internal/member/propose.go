@@ -1,6 +1,9 @@
 package member
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // propose changes the view where it is not what it should be (clause V5).
 func (m *Member) propose() {
@@ -82,10 +85,7 @@ func (m *Member) newest(by Set) (*View, bool) {
 
 // enough reports whether those who promised suffice to propose next.
 func enough(by Set, parent *View, next *ViewHeader) bool {
-	switch {
-	case next.Alone:
-		return by&next.Voters == next.Voters
-	case parent == nil:
+	if parent == nil || next.Alone {
 		return by.majority(next.Voters)
 	}
 	return by.majority(parent.Voters) && by.majority(parent.OldVoters)
@@ -169,6 +169,8 @@ func (m *Member) rank() int {
 	return (m.heardSet() & m.voters() & (1<<(m.cfg.Self-1) - 1)).Len()
 }
 
+const completes = "completes view"
+
 // change is what a wish adds up.
 type change struct {
 	*ViewHeader
@@ -196,7 +198,11 @@ func (m *Member) wish(parent *View) *ViewHeader {
 		c.Parent, c.Alone = parent.ID(), false
 		c.Settled = m.settled(parent)
 		if parent != m.active && (parent != m.wanted.accepted || m.acceptedFor(parent) > 2*m.cfg.Interval) {
-			c.because("completes view %v: %s", parent.Epoch, parent.Reason)
+			if strings.HasPrefix(parent.Reason, completes) {
+				c.because("%s", parent.Reason)
+			} else {
+				c.because(completes+" %v: %s", parent.Epoch, parent.Reason)
+			}
 		}
 	}
 	m.wishMembers(&c, parent)
@@ -257,7 +263,7 @@ func (m *Member) wishMembers(c *change, parent *View) {
 			c.because("%s is silent", m.name(n))
 		case e.Live():
 			m.wishState(c, n, e, unlisted.Has(n))
-		case m.joins(n, c.Voters) && !unlisted.Has(n):
+		case !unlisted.Has(n) && m.joins(n, c.Voters):
 			*e = Entry{Incarnation: m.incarnationOf(n), State: Serving, Weight: m.weightOf(n)}
 			c.because("%s joins", m.name(n))
 		}

@@ -27,7 +27,7 @@ type ViewHeader struct {
 	Lineage   uint64 // drawn by whoever proposed the first view of a chain
 	Voters    Set    // a majority of them accepts views …
 	OldVoters Set    // … and a majority of these, too, while the voters change; else equal to Voters
-	Alone     bool   // chosen by all that hear each other, not by a majority (partition: available)
+	Alone     bool   // chosen by one of two voters (clause A1)
 	Settled   bool   // every live node of the parent acts on the parent or a later view
 	Members   [MaxNodes]Entry
 	Table     Digest // of the encoded table

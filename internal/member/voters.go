@@ -4,8 +4,8 @@ package member
 // first views are accepted by majorities of the old and the new voters, then
 // by the new ones alone (clause V6).
 func (m *Member) wishVoters(c *change, parent *View) {
-	if group := m.heardSet().With(m.cfg.Self) & (c.Voters | c.OldVoters | m.cfg.Listed); m.aloneWith(group) {
-		m.wishAlone(c, group)
+	if m.alone() {
+		m.wishAlone(c)
 		return
 	}
 	if parent == nil || parent != m.active || c.done {
@@ -24,19 +24,18 @@ func (m *Member) wishVoters(c *change, parent *View) {
 	c.because("voters change")
 }
 
-// wishAlone makes a view of those who hear each other, and of nobody else.
-func (m *Member) wishAlone(c *change, group Set) {
-	c.Alone, c.Voters, c.OldVoters = true, group, group
-	for i := range c.Members {
-		n, e := NodeID(i+1), &c.Members[i]
-		if e.Live() && !group.Has(n) {
-			e.State = Lost
-		}
-		if group.Has(n) && !e.Live() && m.stateOf(n) == Joining && (n != m.cfg.Self || m.fit()) && (n == m.cfg.Self || m.peers[n].hb.Fit) {
-			*e = Entry{Incarnation: m.incarnationOf(n), State: Serving, Weight: m.weightOf(n)}
-		}
+// wishAlone makes a view in which this node is the only voter. Others that it
+// hears stay in.
+func (m *Member) wishAlone(c *change) {
+	self := m.cfg.Self
+	c.Alone, c.Voters, c.OldVoters = true, Set(0).With(self), Set(0).With(self)
+	if e := &c.Members[m.other()-1]; e.Live() {
+		e.State = Lost
 	}
-	c.because("no other node is heard, and something outside answers")
+	if e := &c.Members[self-1]; !e.Live() && m.state == Joining && m.fit() {
+		*e = Entry{Incarnation: m.incarnation, State: Serving, Weight: m.cfg.Weight}
+	}
+	c.because("no other voter is heard, and something outside answers")
 }
 
 // targetVoters are the voters that most of the present ones have in their
@@ -88,7 +87,7 @@ func (m *Member) unlisted(voters Set) (s Set) {
 			common &= m.peers[o].hb.Listed
 		}
 	}
-	all := voters
+	all := voters | heard | m.heardSet()
 	if a := m.wanted.accepted; a != nil {
 		for i := range a.Members {
 			if a.Members[i].Live() {

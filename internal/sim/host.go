@@ -99,6 +99,7 @@ func (w *World) start(h *host) {
 	h.paused, h.torn, h.tear, h.waking, h.saved, h.proof = false, -1, 0, false, 0, false
 	h.killed, h.leaving, h.stuck, h.held = false, false, false, false
 	h.process = member.New(h.config, h.disk.content, h.clock.read(w.now), h.random.Uint64)
+	w.oracle.started(h)
 	w.drain(h)
 	h.known = 0xff // a member takes all links to be up until it is told otherwise
 	h.due, h.tickAt = never, never

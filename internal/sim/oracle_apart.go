@@ -69,7 +69,7 @@ func (o *oracle) excused(w *World, a, b *host) bool {
 	if !w.Available || u == nil || v == nil || u.Lineage == v.Lineage {
 		return false
 	}
-	two := pair(u, v) || pair(v, u)
+	two := o.single[u.Lineage] || o.single[v.Lineage]
 	since := w.now - w.grace()
 	instants := []instant{w.now}
 	for i := range w.hosts {
@@ -92,12 +92,6 @@ func (o *oracle) excused(w *World, a, b *host) bool {
 // actsOn returns the view that a host's data plane has a lease for.
 func (o *oracle) actsOn(h *host) *member.View {
 	return o.byEpoch[member.Epoch(h.plane.leaseEpoch)]
-}
-
-// pair reports whether one view has two voters of whom one went on alone in
-// the other.
-func pair(u, v *member.View) bool {
-	return u.Voters.Len() == 2 && u.Voters == u.OldVoters && u.Voters&v.Voters != 0
 }
 
 // together returns the hosts that were in touch with one at an instant, also by

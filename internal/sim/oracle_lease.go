@@ -30,6 +30,14 @@ func (l *leases) taken(h *host, f *frame, a arrival, v member.Verdict) {
 	}
 }
 
+// started notes what a process has accepted in an earlier life.
+func (l *leases) started(h *host) {
+	l.judged[h.index] = member.ViewID{}
+	if s := h.disk.content; s != nil && s.Accepted != nil {
+		l.judged[h.index] = s.Accepted.ID()
+	}
+}
+
 // lastHeard is when a host last heard one of some nodes.
 func (l *leases) lastHeard(w *World, h *host, of member.Set) (last member.Time) {
 	for _, other := range w.hosts {

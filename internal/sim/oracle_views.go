@@ -13,6 +13,7 @@ type chosen struct {
 	line     []*member.View              // those, as they came
 	newest   *member.View                // that was acted on
 	latest   *member.View                // that was accepted
+	single   map[uint64]bool             // lines that one of two voters began alone
 	lost     member.Set                  // nodes that have lost their memory
 }
 
@@ -21,6 +22,7 @@ func (c *chosen) init() {
 	c.byEpoch = map[member.Epoch]*member.View{}
 	c.accepted = map[member.Epoch]member.Set{}
 	c.acted = map[member.Epoch]bool{}
+	c.single = map[uint64]bool{}
 }
 
 // voters returns the lists of voters of which majorities may be needed now.
@@ -55,6 +57,9 @@ func (o *oracle) stored(w *World, h *host, s *member.Stored) {
 	c.byEpoch[v.Epoch] = v
 	if c.latest == nil || v.Epoch > c.latest.Epoch {
 		c.latest = v
+	}
+	if v.Alone && v.Voters.Len() == 1 {
+		c.single[v.Lineage] = true
 	}
 	w.notef("view %s on %s: %s", number(v.Epoch), number(v.Parent.Epoch), v.Reason)
 	c.fair(w, v)

@@ -103,15 +103,32 @@ func (s Shoal) Takeovers() int {
 	return int(newest >> 8)
 }
 
-// NewShoal builds a lab whose cluster has the given settings (further lines of
-// the configuration file), and observes it.
-func NewShoal(ctx context.Context, o lab.Options, settings string, m lab.MonitorOptions) (*Rig, error) {
-	o.NodeConfig = func(_ int, file string) string { return file + settings }
+// A Timing is how often nodes send heartbeats and how long a lease is.
+type Timing struct {
+	Name, Text string
+	settings   string // further lines of the configuration
+	lease      time.Duration
+}
+
+// The timings that there are targets for.
+var (
+	DefaultTiming = Timing{"default", "heartbeats every 20 ms, leases of 100 ms: the defaults", "", 100 * time.Millisecond}
+	FastTiming    = Timing{"fast", "heartbeats every 5 ms, leases of 30 ms", "heartbeat: 5ms\nlease: 30ms\n", 30 * time.Millisecond}
+)
+
+// NewShoal builds a lab with a cluster of that timing, and observes it.
+func NewShoal(ctx context.Context, o lab.Options, t Timing, m lab.MonitorOptions) (*Rig, error) {
+	o.NodeConfig = func(_ int, file string) string { return file + t.settings }
 	l, err := lab.New(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	return NewRig(l, Shoal{l}, m)
+	r, err := NewRig(l, Shoal{l}, m)
+	if err != nil {
+		return nil, err
+	}
+	r.Quiet = 5 * t.lease / 2
+	return r, nil
 }
 
 // NewRig observes a lab's cluster. The lab is closed with the rig, and where

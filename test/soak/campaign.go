@@ -13,17 +13,7 @@ import (
 	"github.com/shoal-net/shoal/test/failover"
 )
 
-// A timing is how often nodes send heartbeats and how long a lease is.
-type timing struct {
-	settings string // further lines of the configuration
-	lease    time.Duration
-	text     string
-}
-
-var timings = map[string]timing{
-	"default": {"", 100 * time.Millisecond, "heartbeats every 20 ms, leases of 100 ms: the defaults"},
-	"fast":    {"heartbeat: 5ms\nlease: 30ms\n", 30 * time.Millisecond, "heartbeats every 5 ms, leases of 30 ms"},
-}
+var timings = map[string]failover.Timing{"default": failover.DefaultTiming, "fast": failover.FastTiming}
 
 // Which clients are watched, and how closely.
 const (
@@ -90,16 +80,10 @@ func (c campaign) run(ctx context.Context, r *record, binary, log string) error 
 }
 
 func (c campaign) build(ctx context.Context, binary string, log io.Writer) (*failover.Rig, error) {
-	t := timings[c.timing]
-	rig, err := failover.NewShoal(ctx, lab.Options{
+	return failover.NewShoal(ctx, lab.Options{
 		Name: fmt.Sprintf("soak-%d", os.Getpid()), Mode: c.mode, Nodes: c.nodes, Clients: watchedClients,
 		Binary: binary, Log: log, NoServices: true,
-	}, t.settings, lab.MonitorOptions{Clients: watchedClients, Interval: probeInterval})
-	if err != nil {
-		return nil, err
-	}
-	rig.Quiet = 5 * t.lease / 2
-	return rig, nil
+	}, timings[c.timing], lab.MonitorOptions{Clients: watchedClients, Interval: probeInterval})
 }
 
 func openLog(path string) (io.Writer, error) {

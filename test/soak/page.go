@@ -123,7 +123,7 @@ func (r *record) writePage(dir string) error {
 			continue
 		}
 		seen = append(seen, c)
-		fmt.Fprintf(&b, "\n## %s, %d nodes, %s\n\n%s", c.mode, c.nodes, timings[c.timing].text, r.table(c))
+		fmt.Fprintf(&b, "\n## %s, %d nodes, %s\n\n%s", c.mode, c.nodes, timings[c.timing].Text, r.table(c))
 		if c.nodes == 2 {
 			b.WriteString("\n¹ Two nodes that do not hear each other at all both go on, with `partition: available`: see docs/protocol.md.\n")
 		}

@@ -27,19 +27,19 @@ type contender struct {
 // A backup of keepalived waits for three advertisements and up to one more,
 // RFC 5798 section 6.1: 30 ms make 90 to 120 ms, 10 ms make 30 to 40 ms.
 var contenders = []contender{
-	{"shoal, 20/100 ms", "100 ms", shoal("default")},
+	{"shoal, 20/100 ms", "100 ms", shoal(failover.DefaultTiming)},
 	{"keepalived, 30 ms", "90–120 ms", keepalived(30*time.Millisecond, false)},
 	{"keepalived, 30 ms, real-time priority", "90–120 ms", keepalived(30*time.Millisecond, true)},
-	{"shoal, 5/30 ms", "30 ms", shoal("fast")},
+	{"shoal, 5/30 ms", "30 ms", shoal(failover.FastTiming)},
 	{"keepalived, 10 ms", "30–40 ms", keepalived(10*time.Millisecond, false)},
 	{"keepalived, 10 ms, real-time priority", "30–40 ms", keepalived(10*time.Millisecond, true)},
 }
 
 type builder = func(context.Context, lab.Options, lab.MonitorOptions) (*failover.Rig, error)
 
-func shoal(timing string) builder {
+func shoal(t failover.Timing) builder {
 	return func(ctx context.Context, o lab.Options, m lab.MonitorOptions) (*failover.Rig, error) {
-		return failover.NewShoal(ctx, o, timings[timing].settings, m)
+		return failover.NewShoal(ctx, o, t, m)
 	}
 }
 
