@@ -106,13 +106,15 @@ type Member struct {
 	}
 	probed Time
 
-	tabled  *View      // whose table is in effect
-	waiting Set        // live old owners that have not left the buckets that move here
-	draft   ViewHeader // of wish
-	fx      Effects
-	states  []uint8
-	beat    Message
-	body    Heartbeat
+	followed *View // whose followers acts has
+	acts     Set
+	tabled   *View      // whose table is in effect
+	waiting  Set        // live old owners that have not left the buckets that move here
+	draft    ViewHeader // of wish
+	fx       Effects
+	states   []uint8
+	beat     Message
+	body     Heartbeat
 }
 
 // votes is the durable part of a voter.
@@ -273,6 +275,7 @@ func (m *Member) step() {
 	m.renew()
 	m.lapse()
 	m.propose()
+	m.follow()
 	m.takeOver()
 	m.depart()
 	m.accuse()

@@ -81,6 +81,7 @@ type Heartbeat struct {
 	Accepted  ViewID         // highest view accepted
 	Grants    uint64         // of the accepted view (ViewHeader.Grants): which leases the echoes stand for
 	Active    ViewID         // view that the sender's data plane acts on
+	Acting    Set            // live nodes of that view that have said, to anyone, that they act on it
 	LeaseLeft time.Duration  // of the sender's lease; ≤ 0: none
 	Lateness  time.Duration  // worst lateness of the sender's heartbeats in the last minute
 	Echoes    [MaxNodes]Echo // by node id - 1

@@ -82,7 +82,7 @@ func (m *Member) Receive(now, arrived Time, iface int, msg *Message) Verdict {
 func (m *Member) news(a, b *Heartbeat) bool {
 	if a.State != b.State || a.Fit != b.Fit || a.Amnesiac != b.Amnesiac || a.Listed != b.Listed ||
 		a.Suspects != b.Suspects || a.Weight != b.Weight || a.Promised != b.Promised ||
-		a.Accepted != b.Accepted || a.Active != b.Active || a.Carrier != b.Carrier {
+		a.Accepted != b.Accepted || a.Active != b.Active || a.Acting != b.Acting || a.Carrier != b.Carrier {
 		return true
 	}
 	for _, n := range m.live {

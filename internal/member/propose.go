@@ -230,12 +230,11 @@ func (m *Member) acceptedFor(v *View) Time {
 
 // settled reports whether every live node of a view acts on it.
 func (m *Member) settled(v *View) bool {
+	if m.followed != v {
+		return false
+	}
 	for i, e := range v.Members {
-		n := NodeID(i + 1)
-		if !e.Live() || m.gone(n, e.Incarnation) {
-			continue
-		}
-		if n == m.cfg.Self && m.active != v || n != m.cfg.Self && (m.peers[n].incarnation != e.Incarnation || m.peers[n].hb.Active != v.ID()) {
+		if n := NodeID(i + 1); e.Live() && !m.acts.Has(n) && !m.gone(n, e.Incarnation) {
 			return false
 		}
 	}
@@ -257,7 +256,7 @@ func (m *Member) wishMembers(c *change, parent *View) {
 		e := &c.Members[n-1]
 		switch {
 		case e.Live() && m.gone(n, e.Incarnation):
-			m.wishWithout(c, n, e)
+			m.wishWithout(c, n, e, unlisted.Has(n))
 		case e.Live() && n != m.cfg.Self && m.accused(n, c.Voters) && m.accused(n, c.OldVoters):
 			e.State = Lost
 			c.because("%s is silent", m.name(n))
@@ -272,10 +271,10 @@ func (m *Member) wishMembers(c *change, parent *View) {
 
 // wishWithout puts a node out that has said so, or in with its new
 // incarnation if that is ready: then it keeps its buckets.
-func (m *Member) wishWithout(c *change, n NodeID, e *Entry) {
+func (m *Member) wishWithout(c *change, n NodeID, e *Entry, unlisted bool) {
 	next := m.incarnationOf(n)
 	switch {
-	case next != e.Incarnation && m.joins(n, c.Voters):
+	case next != e.Incarnation && !unlisted && m.joins(n, c.Voters):
 		*e = Entry{Incarnation: next, State: Serving, Weight: m.weightOf(n)}
 		c.because("%s is back", m.name(n))
 	case next != e.Incarnation && m.stateOf(n) == Joining && n != m.cfg.Self && m.now-m.peers[n].since < 2*m.cfg.Interval:

@@ -51,7 +51,7 @@ func (m *Member) heartbeat() {
 		m.body.Grants = a.Grants()
 	}
 	if m.active != nil {
-		m.body.Active = m.active.ID()
+		m.body.Active, m.body.Acting = m.active.ID(), m.acting()
 	}
 	for _, n := range m.live {
 		m.body.Echoes[n-1] = m.echo(n)
@@ -90,11 +90,7 @@ func (m *Member) heardOn(p *peer) (on uint8) {
 func (m *Member) suspects() (s Set) {
 	all := m.voters()
 	if a := m.wanted.accepted; a != nil {
-		for i := range a.Members {
-			if a.Members[i].Live() {
-				all = all.With(NodeID(i + 1))
-			}
-		}
+		all |= a.live()
 	}
 	for left := all.Without(m.cfg.Self); left != 0; left &= left - 1 {
 		if n := left.first(); m.silent(n) {

@@ -102,7 +102,7 @@ func (m *Member) takeOver() {
 	}
 	waiting := Set(0)
 	for i, e := range m.active.Members {
-		if n := NodeID(i + 1); e.Live() && n != m.cfg.Self && !m.actsOn(n, e.Incarnation) {
+		if n := NodeID(i + 1); e.Live() && n != m.cfg.Self && !m.acts.Has(n) && !m.gone(n, e.Incarnation) {
 			waiting = waiting.With(n)
 		}
 	}
@@ -125,9 +125,31 @@ func (m *Member) takeOver() {
 	m.fx.TableSet, m.fx.TableEpoch, m.fx.Table = true, uint64(m.active.Epoch), m.states
 }
 
-// actsOn reports whether a node has said that it acts on the view in force
-// here or on a later one, or that it acts no more.
-func (m *Member) actsOn(n NodeID, i Incarnation) bool {
-	p := &m.peers[n]
-	return m.gone(n, i) || p.incarnation == i && p.hb.Active.Epoch >= m.active.Epoch
+// follow keeps account of who acts on the view in force here or on a later one,
+// as they or others that heard it say. What was true once stays true.
+func (m *Member) follow() {
+	if m.active == nil {
+		return
+	}
+	if m.followed != m.active {
+		m.followed, m.acts = m.active, Set(0).With(m.cfg.Self)
+	}
+	id := m.active.ID()
+	for _, n := range m.live {
+		p := &m.peers[n]
+		if m.active.holds(n, p.incarnation) && p.hb.Active.Epoch >= m.active.Epoch {
+			m.acts = m.acts.With(n)
+		}
+		if p.hb.Active == id {
+			m.acts |= p.hb.Acting
+		}
+	}
+}
+
+// acting is what this node tells others of it.
+func (m *Member) acting() Set {
+	if m.followed != m.active {
+		return 0
+	}
+	return m.acts
 }

@@ -17,7 +17,10 @@ func (m *Member) wishVoters(c *change, parent *View) {
 		return
 	}
 	target := m.targetVoters(c)
-	if present := m.heardSet().With(m.cfg.Self); target == c.Voters || !present.majority(target) {
+	// Not while anybody is missing: for a lease after the change none could be
+	// put out (V6).
+	present := m.heardSet().With(m.cfg.Self)
+	if target == c.Voters || !present.majority(target) || c.live()&^present != 0 {
 		return
 	}
 	c.OldVoters, c.Voters = c.Voters, target
@@ -36,6 +39,16 @@ func (m *Member) wishAlone(c *change) {
 		*e = Entry{Incarnation: m.incarnation, State: Serving, Weight: m.cfg.Weight}
 	}
 	c.because("no other voter is heard, and something outside answers")
+}
+
+// live is the set of a view's live nodes.
+func (v *ViewHeader) live() (s Set) {
+	for i := range v.Members {
+		if v.Members[i].Live() {
+			s = s.With(NodeID(i + 1))
+		}
+	}
+	return s
 }
 
 // targetVoters are the voters that most of the present ones have in their
@@ -89,11 +102,7 @@ func (m *Member) unlisted(voters Set) (s Set) {
 	}
 	all := voters | heard | m.heardSet()
 	if a := m.wanted.accepted; a != nil {
-		for i := range a.Members {
-			if a.Members[i].Live() {
-				all = all.With(NodeID(i + 1))
-			}
-		}
+		all |= a.live()
 	}
 	for left := all &^ common; left != 0; left &= left - 1 {
 		n := left.first()

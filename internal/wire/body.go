@@ -19,7 +19,7 @@ const (
 
 // Sizes of bodies without what is of no fixed length.
 const (
-	heartbeatSize = 189
+	heartbeatSize = 197
 	echoSize      = 17
 	viewSize      = 2
 	fetchSize     = 27
@@ -87,6 +87,7 @@ func appendHeartbeat(b []byte, h *member.Heartbeat) []byte {
 	b = h.Accepted.AppendBinary(b)
 	b = binary.BigEndian.AppendUint64(b, h.Grants)
 	b = h.Active.AppendBinary(b)
+	b = binary.BigEndian.AppendUint64(b, uint64(h.Acting))
 	b = binary.BigEndian.AppendUint64(b, uint64(h.LeaseLeft))
 	b = binary.BigEndian.AppendUint64(b, uint64(h.Lateness))
 	at, echoed := len(b), uint64(0)
@@ -183,6 +184,7 @@ func decodeHeartbeat(b []byte, h *member.Heartbeat) error {
 	h.Accepted = r.viewID()
 	h.Grants = r.uint64()
 	h.Active = r.viewID()
+	h.Acting = member.Set(r.uint64())
 	h.LeaseLeft = time.Duration(r.uint64())
 	h.Lateness = time.Duration(r.uint64())
 	echoed := r.uint64()

@@ -47,6 +47,7 @@ func drawHeartbeat(t *rapid.T) *member.Heartbeat {
 		Listed:    member.Set(rapid.Uint64().Draw(t, "listed")),
 		Settings:  member.Settings(rapid.SliceOfN(rapid.Uint32(), 16, 16).Draw(t, "settings")),
 		Carrier:   rapid.Uint8().Draw(t, "carrier"),
+		Acting:    member.Set(rapid.Uint64().Draw(t, "acting")),
 		Suspects:  member.Set(rapid.Uint64().Draw(t, "suspects")),
 		Weight:    rapid.Uint16Max(member.MaxWeight).Draw(t, "weight"),
 		Promised:  drawViewID(t, true).Epoch,
@@ -165,8 +166,8 @@ func TestSizes(t *testing.T) {
 		body member.Body
 		want int
 	}{
-		{&member.Heartbeat{}, 230},
-		{heartbeat, 1318},
+		{&member.Heartbeat{}, 238},
+		{heartbeat, 1326},
 		{view, 1053},
 		{&member.Fetch{}, 68},
 		{&member.Chunk{Data: make([]byte, member.ChunkSize)}, 1095},
