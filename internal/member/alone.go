@@ -1,10 +1,11 @@
 package member
 
 // other returns the other one of two voters, where partition: available lets
-// one go on without it (clause A1); else 0.
+// one go on without it (clause A1); else 0. A node that is about to become the
+// second voter counts as one.
 func (m *Member) other() NodeID {
-	voters := m.voters()
-	if !m.cfg.Available || voters.Len() != 2 || !voters.Has(m.cfg.Self) {
+	voters := m.voters().With(m.cfg.Self)
+	if !m.cfg.Available || voters.Len() != 2 {
 		return 0
 	}
 	return voters.Without(m.cfg.Self).first()
@@ -15,11 +16,46 @@ func (m *Member) lastWord(n NodeID) Time { return max(m.peers[n].arrived, m.peer
 
 // alone reports whether this node may go on without the other voter: it has
 // not heard it for longer than any lease, so that no lease of the other stands
-// on its word, and something outside the cluster has answered since, so that it
-// is not this node that is cut off (clauses A1, A2).
+// on its word; nor does anybody else hear it; and something outside the cluster
+// has answered since, so that it is not this node that is cut off (clauses A1,
+// A2). One that does not serve may have missed that the other went on alone,
+// and warns it first (A4).
 func (m *Member) alone() bool {
 	n := m.other()
-	return n != 0 && m.silent(n) && m.now-m.lastWord(n) >= m.patience() && m.evidence > m.lastWord(n)
+	if n == 0 || !m.silent(n) || m.evidence <= m.lastWord(n) || m.heardElsewhere(n) {
+		return false
+	}
+	return m.serves() && m.voters().Has(n) || m.warned()
+}
+
+// heardElsewhere reports whether another node that this one hears does not
+// suspect n.
+func (m *Member) heardElsewhere(n NodeID) bool {
+	for _, o := range m.live {
+		if o != n && m.hears(o) && !m.peers[o].hb.Suspects.Has(n) {
+			return true
+		}
+	}
+	return false
+}
+
+// warns reports that this node may go on alone, and since when it says so.
+func (m *Member) warns() bool {
+	n := m.other()
+	if n == 0 || m.serves() || m.silence(n) < m.quiet() || m.evidence <= m.lastWord(n) {
+		m.warnedAt = 0
+		return false
+	}
+	if m.warnedAt == 0 {
+		m.warnedAt = m.now
+	}
+	return true
+}
+
+// warned reports whether the warning has been out for so long that the lease
+// of whoever hears it is over.
+func (m *Member) warned() bool {
+	return m.warnedAt != 0 && m.now-m.warnedAt >= m.patience()+2*m.cfg.Interval
 }
 
 // probe asks for evidence while this node may need it soon.

@@ -19,8 +19,8 @@ func (m *Member) renew() {
 }
 
 // grantedBy returns the newest stamp that a majority of the voters have echoed
-// for the leases of the view in force; 0: none. A voter is a grantor of its
-// own lease for the heartbeat that it sends next, that is, for now.
+// for the leases of the view in force; 0: none. A voter echoes itself what it
+// has sent.
 func (m *Member) grantedBy(voters Set) Time {
 	var stamps [MaxNodes]Time
 	n, grants := 0, m.active.Grants()
@@ -43,29 +43,29 @@ func (m *Member) grantedBy(voters Set) Time {
 	case need == 0 && m.now < m.graceUntil:
 		return 0 // others may have gone on while this node was stopped
 	case need == 0:
-		return m.now
+		return m.sent
 	case need > n:
 		return 0
 	}
 	return stamps[need-1]
 }
 
-// rivalled reports whether a node serves that went on without this one while
-// the two could not hear each other (clause A4). Only one of them may renew;
-// the later view wins, and the other has heard of it as soon as it hears this
-// node at all.
+// rivalled reports whether a node is heard that went on without this one while
+// the two could not hear each other, or is about to (clause A4).
 func (m *Member) rivalled() bool {
 	if !m.cfg.Available {
 		return false
 	}
-	for _, n := range m.live {
+	for n := range m.peers {
 		p := &m.peers[n]
-		if !m.active.Voters.Has(n) && m.hears(n) && serving(p.hb.State) && !m.active.holds(n, p.incarnation) {
+		if p.candidate != 0 && m.now-p.candArrived < m.patience() &&
+			(p.candAlone || p.candServes && !m.active.holds(NodeID(n), p.candidate)) {
 			return true
 		}
 	}
-	for n := range m.peers {
-		if p := &m.peers[n]; p.candServes && m.now-p.candArrived < m.patience() && !m.active.holds(NodeID(n), p.candidate) {
+	for _, n := range m.live {
+		p := &m.peers[n]
+		if m.hears(n) && (p.hb.Alone || !m.active.Voters.Has(n) && serving(p.hb.State) && !m.active.holds(n, p.incarnation)) {
 			return true
 		}
 	}

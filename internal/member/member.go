@@ -95,6 +95,7 @@ type Member struct {
 	retry       Time  // … and how long it waits before it does again
 	promisedAt  Time  // when another node was promised a ballot
 	desired     Time  // since when a change is wanted; 0: none is
+	warnedAt    Time  // since when this node warns that it may go on alone
 	behindSince Time  // a view was accepted elsewhere and not here
 	evidence    Time
 	ownID       Time // when another host last proved that it uses this node's id

@@ -72,6 +72,7 @@ type Heartbeat struct {
 	State     State
 	Fit       bool           // may be put into a view (clause P3)
 	Amnesiac  bool           // started without memory and has accepted no view since
+	Alone     bool           // may go on alone without having served: whoever hears this stops first (clause A4)
 	Listed    Set            // nodes in the sender's file
 	Settings  Settings       // digests of what must be equal
 	Carrier   uint8          // interfaces whose link is up

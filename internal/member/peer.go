@@ -10,6 +10,7 @@ type peer struct {
 	candSent    Time
 	candArrived Time
 	candServes  bool
+	candAlone   bool
 	hb          Heartbeat           // the newest of incarnation
 	arrived     Time                // of hb, this node's clock
 	heard       [MaxInterfaces]Time // newest arrival by interface, this node's clock
@@ -82,7 +83,7 @@ func (m *Member) Receive(now, arrived Time, iface int, msg *Message) Verdict {
 func (m *Member) news(a, b *Heartbeat) bool {
 	if a.State != b.State || a.Fit != b.Fit || a.Amnesiac != b.Amnesiac || a.Listed != b.Listed ||
 		a.Suspects != b.Suspects || a.Weight != b.Weight || a.Promised != b.Promised ||
-		a.Accepted != b.Accepted || a.Active != b.Active || a.Acting != b.Acting || a.Carrier != b.Carrier {
+		a.Accepted != b.Accepted || a.Active != b.Active || a.Acting != b.Acting || a.Alone != b.Alone || a.Carrier != b.Carrier {
 		return true
 	}
 	for _, n := range m.live {
@@ -201,7 +202,7 @@ func (m *Member) greet(p *peer, arrived Time, msg *Message, hb *Heartbeat) Verdi
 				m.changed = true // echo it soon, so that it can prove itself
 			}
 			p.candidate, p.candSent, p.candArrived = msg.Incarnation, hb.Sent, arrived
-			p.candServes = serving(hb.State)
+			p.candServes, p.candAlone = serving(hb.State), hb.Alone
 		}
 		return Unproved
 	}
@@ -268,8 +269,9 @@ func (m *Member) Different(n NodeID) (indexes []int) {
 }
 
 // silence is how long nothing has come from a node. What this node may have
-// granted before it started counts as heard then (clause R2).
-func (m *Member) silence(n NodeID) Time { return m.now - max(m.peers[n].arrived, m.started) }
+// granted before it started counts as heard then (clause R2), and what it
+// echoed to one that had yet to prove itself counts, too (clause L3).
+func (m *Member) silence(n NodeID) Time { return m.now - max(m.lastWord(n), m.started) }
 
 // silent reports whether a lease that this node granted to n, in the last
 // heartbeat that it heard, is over by any clock (clause L3).

@@ -7,10 +7,13 @@ import (
 
 // propose changes the view where it is not what it should be (clause V5).
 func (m *Member) propose() {
-	if !m.voting() || !m.voters().Has(m.cfg.Self) {
+	if !m.voting() {
 		return
 	}
 	m.probe()
+	if !m.voters().Has(m.cfg.Self) && !m.alone() {
+		return
+	}
 	parent, by := m.wanted.accepted, m.promisers()
 	if by != 0 {
 		var known bool

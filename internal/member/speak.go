@@ -40,6 +40,7 @@ func (m *Member) heartbeat() {
 	m.body = Heartbeat{
 		Previous: m.previous, Sent: m.sent, State: m.state, Fit: m.state == Joining && m.fit(),
 		Amnesiac: m.forgot && m.durable.accepted == nil || m.amnesiac,
+		Alone:    m.warns(),
 		Listed:   m.cfg.Listed, Settings: m.cfg.Settings, Carrier: m.carrier, Weight: m.cfg.Weight,
 		Suspects: m.suspects(), Promised: m.durable.promised, LeaseLeft: max(0, m.deadline-m.now),
 		Lateness: m.lateness, Echoes: echoes,
@@ -66,15 +67,14 @@ func (m *Member) heartbeat() {
 // not voted out (clause L5), and to a new one the means to prove itself.
 func (m *Member) echo(n NodeID) Echo {
 	p := &m.peers[n]
+	e := Echo{Incarnation: p.incarnation, Sent: p.hb.Sent, Heard: m.heardOn(p)}
 	if p.incarnation == 0 || p.candidate != 0 && p.candArrived > p.arrived {
-		return Echo{Incarnation: p.candidate, Sent: p.candSent}
+		e = Echo{Incarnation: p.candidate, Sent: p.candSent}
 	}
-	if a := m.wanted.accepted; a != nil {
-		if e := a.Members[n-1]; !e.Live() && e.Incarnation == p.incarnation {
-			return Echo{Heard: m.heardOn(p)}
-		}
+	if a := m.wanted.accepted; a != nil && !a.Members[n-1].Live() && a.Members[n-1].Incarnation == e.Incarnation {
+		e.Incarnation, e.Sent = 0, 0
 	}
-	return Echo{Incarnation: p.incarnation, Sent: p.hb.Sent, Heard: m.heardOn(p)}
+	return e
 }
 
 // heardOn returns the interfaces on which a node was heard of late.

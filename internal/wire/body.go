@@ -29,6 +29,7 @@ const (
 const (
 	flagFit      = 1 << 0
 	flagAmnesiac = 1 << 1
+	flagAlone    = 1 << 2
 )
 
 func kindOf(body member.Body) byte {
@@ -70,6 +71,9 @@ func appendHeartbeat(b []byte, h *member.Heartbeat) []byte {
 	flags := byte(0)
 	if h.Fit {
 		flags |= flagFit
+	}
+	if h.Alone {
+		flags |= flagAlone
 	}
 	if h.Amnesiac {
 		flags |= flagAmnesiac
@@ -172,7 +176,7 @@ func decodeHeartbeat(b []byte, h *member.Heartbeat) error {
 	h.Sent = member.Time(r.uint64())
 	h.State = member.State(r.uint8())
 	flags := r.uint8()
-	h.Fit, h.Amnesiac = flags&flagFit != 0, flags&flagAmnesiac != 0
+	h.Fit, h.Amnesiac, h.Alone = flags&flagFit != 0, flags&flagAmnesiac != 0, flags&flagAlone != 0
 	h.Carrier = r.uint8()
 	h.Listed = member.Set(r.uint64())
 	for i := range h.Settings {

@@ -41,7 +41,7 @@
 //	     0      8  incarnation before, or 0
 //	     8      8  when it was sent, by the sender's clock
 //	    16      1  state: 0 joining, 1 serving, 2 draining, 3 leaving, 4 fenced
-//	    17      1  flags: 1 fit, 2 amnesiac
+//	    17      1  flags: 1 fit, 2 amnesiac, 4 may go on alone
 //	    18      1  interfaces whose link is up, one bit each
 //	    19      8  set of the nodes in the sender's file
 //	    27     64  digests of 16 settings, 4 bytes each

@@ -22,7 +22,7 @@ func samples() []member.Message {
 	accepted := member.ViewID{Epoch: 0x0301, Digest: member.Digest{0xaa, 15: 0xbb}}
 	active := member.ViewID{Epoch: 0x0202, Digest: member.Digest{0xcc, 15: 0xdd}}
 	heartbeat := &member.Heartbeat{
-		Previous: 0x1111111111111111, Sent: 12 * time.Second, State: member.Draining, Fit: true, Amnesiac: true,
+		Previous: 0x1111111111111111, Sent: 12 * time.Second, State: member.Draining, Fit: true, Amnesiac: true, Alone: true,
 		Listed: 7, Settings: member.Settings{0x01020304, 15: 0x05060708}, Carrier: 3, Suspects: 4, Weight: 1000,
 		Promised: 0x0403, Accepted: accepted, Grants: 0x2222222222222223, Active: active, Acting: 5,
 		LeaseLeft: -time.Millisecond, Lateness: 30 * time.Microsecond,
