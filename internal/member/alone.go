@@ -41,6 +41,9 @@ func (m *Member) heardElsewhere(n NodeID) bool {
 
 // warns reports that this node may go on alone, and since when it says so.
 func (m *Member) warns() bool {
+	if a := m.wanted.accepted; a != nil && a.Alone && !m.serves() {
+		return true // decided, and about to act on it
+	}
 	n := m.other()
 	if n == 0 || m.serves() || m.silence(n) < m.quiet() || m.evidence <= m.lastWord(n) {
 		m.warnedAt = 0

@@ -178,27 +178,31 @@ func (m *Member) recover() {
 	if !m.amnesiac || m.mute() {
 		return
 	}
-	voters := m.cfg.Listed
-	if m.active != nil {
-		voters = m.active.Voters | m.active.OldVoters
-	}
 	since := m.started + m.patience()
-	knowing, forgetful, top, highest := 0, 1, m.wanted.promised, ViewID{}
+	fresh := Set(0)
 	for _, n := range m.live {
-		p := &m.peers[n]
-		if !m.hears(n) || p.arrived < since {
-			continue
+		if p := &m.peers[n]; m.hears(n) && p.arrived >= since {
+			if p.hb.Active.Epoch > Epoch(m.activeEpoch()) {
+				return // learn that view first
+			}
+			fresh = fresh.With(n)
 		}
-		if m.active == nil && p.hb.Active != (ViewID{}) || m.active != nil && p.hb.Active.Epoch > m.active.Epoch {
-			return // learn that view first
-		}
-		top = max(top, p.hb.Promised, p.hb.Accepted.Epoch)
-		if p.hb.Accepted.Epoch > highest.Epoch {
-			highest = p.hb.Accepted
-		}
+	}
+	newest, known := m.newest(fresh)
+	if !known {
+		return
+	}
+	voters := m.cfg.Listed
+	if newest != nil {
+		voters = newest.Voters | newest.OldVoters
+	}
+	knowing, forgetful, top := 0, 1, m.wanted.promised
+	for left := fresh; left != 0; left &= left - 1 {
+		hb := &m.peers[left.first()].hb
+		top = max(top, hb.Promised, hb.Accepted.Epoch)
 		switch {
-		case !voters.Has(n):
-		case p.hb.Amnesiac:
+		case !voters.Has(left.first()):
+		case hb.Amnesiac:
 			forgetful++
 		default:
 			knowing++
@@ -208,12 +212,8 @@ func (m *Member) recover() {
 	if knowing < voters.Len()-quorum+1 && 2*forgetful <= voters.Len() {
 		return
 	}
-	if highest.Epoch > m.acceptedEpoch() {
-		v := m.find(highest)
-		if v == nil {
-			return
-		}
-		m.accept(v) // it may have before; and no lease stands on its word
+	if newest != m.wanted.accepted {
+		m.accept(newest) // it may have before; and no lease stands on its word
 	}
 	m.amnesiac = false
 	m.wanted.promised = max(m.wanted.promised, top)

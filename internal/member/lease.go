@@ -58,14 +58,13 @@ func (m *Member) rivalled() bool {
 	}
 	for n := range m.peers {
 		p := &m.peers[n]
-		if p.candidate != 0 && m.now-p.candArrived < m.patience() &&
-			(p.candAlone || p.candServes && !m.active.holds(NodeID(n), p.candidate)) {
+		unproved := p.candidate != 0 && m.now-p.candArrived < m.patience()
+		switch {
+		case p.warnedAt != 0 && m.now-p.warnedAt < m.patience() && (p.hb.Alone || p.grant <= p.warnedAt):
+			return true // unless it has heard this node since
+		case unproved && p.candServes && !m.active.holds(NodeID(n), p.candidate):
 			return true
-		}
-	}
-	for _, n := range m.live {
-		p := &m.peers[n]
-		if m.hears(n) && (p.hb.Alone || !m.active.Voters.Has(n) && serving(p.hb.State) && !m.active.holds(n, p.incarnation)) {
+		case n > 0 && !m.active.Voters.Has(NodeID(n)) && m.hears(NodeID(n)) && serving(p.hb.State) && !m.active.holds(NodeID(n), p.incarnation):
 			return true
 		}
 	}

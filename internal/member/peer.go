@@ -10,7 +10,7 @@ type peer struct {
 	candSent    Time
 	candArrived Time
 	candServes  bool
-	candAlone   bool
+	warnedAt    Time                // when it last warned that it may go on alone
 	hb          Heartbeat           // the newest of incarnation
 	arrived     Time                // of hb, this node's clock
 	heard       [MaxInterfaces]Time // newest arrival by interface, this node's clock
@@ -138,6 +138,9 @@ func (m *Member) impostor() bool { return m.now < m.stillUntil }
 // hear takes a heartbeat.
 func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verdict {
 	p := &m.peers[msg.From]
+	if hb.Alone {
+		p.warnedAt = arrived
+	}
 	fresh := false
 	if msg.Incarnation != p.incarnation {
 		if v := m.greet(p, arrived, msg, hb); v != Taken {
@@ -202,14 +205,14 @@ func (m *Member) greet(p *peer, arrived Time, msg *Message, hb *Heartbeat) Verdi
 				m.changed = true // echo it soon, so that it can prove itself
 			}
 			p.candidate, p.candSent, p.candArrived = msg.Incarnation, hb.Sent, arrived
-			p.candServes, p.candAlone = serving(hb.State), hb.Alone
+			p.candServes = serving(hb.State)
 		}
 		return Unproved
 	}
 	p.bury(p.incarnation)
 	p.bury(hb.Previous)
 	*p = peer{incarnation: msg.Incarnation, past: p.past, echoed: p.echoed, arrived: arrived,
-		listed: p.listed, listedAt: p.listedAt}
+		listed: p.listed, listedAt: p.listedAt, warnedAt: p.warnedAt}
 	m.changed = true
 	return Taken
 }
