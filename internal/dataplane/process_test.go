@@ -97,15 +97,16 @@ func (s segment) open(t testing.TB, vip netip.Addr) *transport.Sender {
 // await polls as the heartbeat process does, and returns the next heartbeat.
 func await(t testing.TB, c *Control) Heartbeat {
 	t.Helper()
-	for {
+	for deadline := Now() + 5*time.Second; Now() < deadline; {
 		if hb, ok := c.Next(); ok {
 			return hb
 		}
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(c.FD()), Events: unix.POLLIN}}, 5000)
-		if n == 0 || err != nil && !errors.Is(err, unix.EINTR) {
-			t.Fatalf("no heartbeat: %v", err)
+		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(c.FD()), Events: unix.POLLIN}}, 5000); err != nil && !errors.Is(err, unix.EINTR) {
+			t.Fatal(err)
 		}
 	}
+	t.Fatal("no heartbeat")
+	panic("unreachable")
 }
 
 // What a Sender sends comes out of the ring of another node's data plane, in
