@@ -133,13 +133,20 @@ func (m *Member) chosen(v *View) bool {
 func (m *Member) learn() {
 	var best *View
 	for _, v := range m.known {
-		if (m.active == nil || v.Epoch > m.active.Epoch) && (best == nil || v.Epoch > best.Epoch) && m.chosen(v) {
+		if v.Epoch > Epoch(m.activeEpoch()) && (m.active != nil || m.succeeds(v)) && (best == nil || v.Epoch > best.Epoch) && m.chosen(v) {
 			best = v
 		}
 	}
 	if best != nil {
 		m.activate(best)
 	}
+}
+
+// succeeds reports whether a restarted node may begin with a view: one that is
+// not older than what it may have acted on before (clause R1).
+func (m *Member) succeeds(v *View) bool {
+	a := m.wanted.accepted
+	return a == nil || v.Epoch >= a.Epoch || v.Lineage == a.Lineage
 }
 
 // activate makes a view the one that this node acts on. The buckets that it

@@ -63,6 +63,9 @@ func (m *Member) promisers() Set {
 	by := Set(0).With(m.cfg.Self)
 	for _, n := range m.live {
 		p := &m.peers[n]
+		if m.hears(n) && max(p.hb.Accepted.Epoch, p.hb.Active.Epoch) >= ballot {
+			return 0 // a later view is known of
+		}
 		// Before the first view only those count that have the same nodes in their files.
 		if p.hb.Promised == ballot && m.hears(n) && (p.hb.Accepted.Epoch != 0 || p.hb.Listed == m.cfg.Listed) {
 			by = by.With(n)
@@ -71,16 +74,21 @@ func (m *Member) promisers() Set {
 	return by
 }
 
-// newest returns the newest view that one of a set of nodes has accepted, nil
-// for the view before the first, and whether it is known here.
+// newest returns the newest view of this node's lineage that one of a set of
+// nodes has accepted, nil for the view before the first, and whether it is
+// known here.
 func (m *Member) newest(by Set) (*View, bool) {
 	id, v := ViewID{}, m.wanted.accepted
 	if v != nil {
 		id = v.ID()
 	}
 	for _, n := range m.live {
-		if a := m.peers[n].hb.Accepted; by.Has(n) && a.Epoch > id.Epoch {
-			id, v = a, m.find(a)
+		a := m.peers[n].hb.Accepted
+		if !by.Has(n) || a.Epoch <= id.Epoch {
+			continue
+		}
+		if o := m.find(a); o == nil || m.wanted.accepted == nil || o.Lineage == m.wanted.accepted.Lineage {
+			id, v = a, o
 		}
 	}
 	return v, v != nil || id == (ViewID{})
@@ -117,7 +125,7 @@ func (m *Member) prepare() {
 		p := &m.peers[n]
 		top = max(top, p.hb.Promised, p.hb.Accepted.Epoch, p.hb.Active.Epoch)
 	}
-	if own && top <= m.wanted.promised {
+	if own && top <= m.wanted.promised && m.wanted.promised != m.acceptedEpoch().next(m.cfg.Self) {
 		return // asked already; every heartbeat repeats it
 	}
 	if m.now-m.preparing < m.retry || m.contested() {
@@ -208,6 +216,7 @@ func (m *Member) wish(parent *View) *ViewHeader {
 			}
 		}
 	}
+	m.wishLater(&c, parent)
 	m.wishMembers(&c, parent)
 	m.wishVoters(&c, parent)
 	if !c.done {
@@ -221,6 +230,21 @@ func (m *Member) wish(parent *View) *ViewHeader {
 	}
 	c.Reason = string(c.reason)
 	return c.ViewHeader
+}
+
+// wishLater moves on to an epoch above one of another lineage that a node comes
+// back with, which it would not leave for an earlier one (clause A5).
+func (m *Member) wishLater(c *change, parent *View) {
+	for _, n := range m.live {
+		a := m.peers[n].hb.Accepted
+		if parent == nil || parent != m.active || !m.present(n) || a.Epoch <= parent.Epoch || m.peers[n].hb.Active == a {
+			continue
+		}
+		if v := m.find(a); v != nil && v.Lineage != parent.Lineage {
+			c.because("%s comes back from a later view", m.name(n))
+			return
+		}
+	}
 }
 
 // acceptedFor is how long a view has been accepted here without being chosen.
