@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -142,6 +143,39 @@ func TestHeartbeatFromSender(t *testing.T) {
 				t.Errorf("another heartbeat: %+v", hb)
 			}
 		})
+	}
+}
+
+// A poller that sleeps is woken by every heartbeat.
+func TestHeartbeatWakes(t *testing.T) {
+	enterNamespace(t)
+	s := newSegment(t, newDir(t))
+	p := open(t, s.dir, testCluster())
+	defer p.Close()
+	attach(t, p, s.host.with(cluster.AttachTCX), cluster.AttachTCX)
+	c, sender, receiver := openControl(t, s.dir), s.open(t, vip4), unix.Gettid()
+	for range 20 {
+		sent := make(chan error, 1)
+		go func() {
+			awaitAsleep(receiver)
+			sent <- sender.Send([]byte("wake up"))
+		}()
+		began := Now()
+		if hb := await(t, c); Now()-began > 4*time.Second || hb.Node != peerID {
+			t.Fatalf("node %d, found after %s", hb.Node, Now()-began)
+		}
+		must(t, <-sent)
+	}
+}
+
+// awaitAsleep waits until a thread of this process sleeps in a system call, or
+// for a second: it may have been too quick.
+func awaitAsleep(thread int) {
+	for deadline := Now() + time.Second; Now() < deadline; {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/stat", thread))
+		if _, after, ok := bytes.Cut(stat, []byte(") ")); err == nil && ok && after[0] == 'S' {
+			return
+		}
 	}
 }
 

@@ -111,7 +111,7 @@ func reference(t *testing.T, src, dst netip.Addr, payload []byte) []byte {
 	// The layer for Ethernet fills short frames up: that is the driver's to do.
 	buf := gopacket.NewSerializeBuffer()
 	opts := gopacket.SerializeOptions{FixLengths: true, ComputeChecksums: true}
-	if err := gopacket.SerializeLayers(buf, opts, ip.(gopacket.SerializableLayer), udp, gopacket.Payload(payload)); err != nil {
+	if err := gopacket.SerializeLayers(buf, opts, ip, udp, gopacket.Payload(payload)); err != nil {
 		t.Fatal(err)
 	}
 	frame := append(append(bytes.Clone(testTo[:]), testFrom[:]...), byte(eth.EthernetType>>8), byte(eth.EthernetType))

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -220,7 +219,7 @@ func TestDirectNoGarbage(t *testing.T) {
 	}
 }
 
-var vip4, vip6 = netip.MustParseAddr("192.0.2.10"), netip.MustParseAddr("2001:db8::10")
+var vip4 = netip.MustParseAddr("192.0.2.10")
 
 func openSender(t testing.TB, ifname string) *Sender {
 	t.Helper()
@@ -314,9 +313,4 @@ func TestSendToNobody(t *testing.T) {
 	for range 3 {
 		must(t, sender.Send([]byte("anyone?")))
 	}
-}
-
-func sysctl(t testing.TB, name, value string) {
-	t.Helper()
-	must(t, os.WriteFile("/proc/sys/net/"+name, []byte(value), 0o644))
 }
