@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/shoal-net/shoal/internal/cluster"
@@ -32,8 +31,13 @@ type failoverResult struct {
 	unsettled int    // rounds in which nobody took over
 }
 
-// The faults that both kinds of cluster can have.
-var failoverFaults = []string{"unplug", "power-off", "kill-both", "freeze-both"}
+// The faults that both kinds of cluster can have, in words that fit both.
+var failoverFaults = map[string]string{
+	"unplug":      "the node's cables pulled",
+	"power-off":   "power off",
+	"kill-both":   "its processes killed (SIGKILL)",
+	"freeze-both": "its processes stopped (SIGSTOP)",
+}
 
 // Which clients are watched, and how closely.
 const (
@@ -76,7 +80,7 @@ func measureFailover(rounds int) ([]failoverResult, error) {
 	var results []failoverResult
 	for _, c := range failoverCases() {
 		for _, fault := range failover.Cases(cluster.Backend, 3) {
-			if slices.Contains(failoverFaults, fault.Name) {
+			if failoverFaults[fault.Name] != "" {
 				results = append(results, failoverResult{failoverCase: c, fault: fault})
 			}
 		}
@@ -128,7 +132,7 @@ func (r *report) failoverTable() string {
 	var rows [][]string
 	for _, f := range r.failovers {
 		row := []string{
-			f.name, f.fault.Text, fmt.Sprintf("%.0f (%s)", f.gaps.median(), f.gaps.spread()), fmt.Sprintf("%.0f", f.gaps.quantile(1)),
+			f.name, failoverFaults[f.fault.Name], fmt.Sprintf("%.0f (%s)", f.gaps.median(), f.gaps.spread()), fmt.Sprintf("%.0f", f.gaps.quantile(1)),
 			"", "", fmt.Sprint(f.doubles), "no",
 		}
 		if f.target > 0 {

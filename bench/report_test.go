@@ -52,8 +52,8 @@ func testReport() *report {
 		},
 		transfers: []transferResult{{"no shoal", sample{1, 2, 3}, sample{2, 3, 4}}},
 		failovers: []failoverResult{
-			{failoverCase: failoverCase{name: "shoal", target: 150}, fault: failover.Case{Name: "unplug", Text: "no carrier"}, gaps: sample{110, 120, 151}},
-			{failoverCase: failoverCase{name: "peer"}, fault: failover.Case{Name: "freeze-both", Text: "stopped"}, gaps: sample{0, 0, 4}, answers: 2},
+			{failoverCase: failoverCase{name: "shoal", target: 150}, fault: failover.Case{Name: "unplug"}, gaps: sample{110, 120, 151}},
+			{failoverCase: failoverCase{name: "peer"}, fault: failover.Case{Name: "freeze-both"}, gaps: sample{0, 0, 4}, answers: 2},
 		},
 	}
 }
@@ -64,8 +64,8 @@ func TestTables(t *testing.T) {
 		"| foreign | 34.0 | bare | 13.0 (11.5–13.0) | ≤ 12 | **missed** |",
 		"| peer | 50 | 20.00 | 42 (41.5–43.5) | 2.0× | ≥ 2.0× | reached |",
 		"| no shoal | 2.0 (1.5–2.5) | 3.0 (2.5–3.5) |",
-		"| shoal | no carrier | 120 (115.0–135.5) | 151 | ≤ 150 | **missed** | 0 | no |",
-		"| peer | stopped | 0 (0.0–2.0) | 4 |  |  | 0 | **yes**, in 2 of 3 |",
+		"| shoal | the node's cables pulled | 120 (115.0–135.5) | 151 | ≤ 150 | **missed** | 0 | no |",
+		"| peer | its processes stopped (SIGSTOP) | 0 (0.0–2.0) | 4 |  |  | 0 | **yes**, in 2 of 3 |",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)

@@ -90,13 +90,15 @@ func (k *Keepalived) start(ctx context.Context) (err error) {
 		}
 		k.daemons = append(k.daemons, d)
 	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second+10*k.options.Advert)
+	defer cancel()
 	for {
 		whole, err := k.Whole(nil)
 		if whole || err != nil {
 			return err
 		}
 		if err := sleep(ctx, poll); err != nil {
-			return err
+			return fmt.Errorf("no node alone has the cluster addresses: %w", err)
 		}
 	}
 }
@@ -108,13 +110,19 @@ func (k *Keepalived) config(n *lab.Node) string {
 		b.WriteString(" vrrp_rt_priority 50\n")
 	}
 	b.WriteString("}\n")
+	// Both families go together, as they do where one service has both.
+	b.WriteString("vrrp_sync_group both {\n group {\n")
+	for i := range k.ClusterAddresses() {
+		fmt.Fprintf(&b, "  i%d\n", i)
+	}
+	b.WriteString(" }\n}\n")
 	for i, addr := range k.ClusterAddresses() {
 		addresses := netip.PrefixFrom(addr, 16).String()
 		if addr.Is6() {
 			addresses = virtualLinkLocal.String() + "\n" + netip.PrefixFrom(addr, 64).String()
 		}
 		fmt.Fprintf(&b, "vrrp_instance i%d {\n state BACKUP\n nopreempt\n interface %s\n virtual_router_id %d\n priority %d\n advert_int %.2f\n virtual_ipaddress {\n%s\n}\n}\n",
-			i, nodeLink, 51+i, 200-n.ID, k.options.Advert.Seconds(), addresses)
+			i, nodeLink, 51+i, 250-50*n.ID, k.options.Advert.Seconds(), addresses)
 	}
 	return b.String()
 }
