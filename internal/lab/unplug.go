@@ -135,13 +135,14 @@ func (l *Lab) powerOff(nodes []*Node) (Heal, error) {
 	}, nil
 }
 
-// killAll kills all processes of the node at once.
+// killAll kills all processes of the node at once. They are stopped first, so
+// that none has time to tell of another's end.
 func (n *Node) killAll() error {
 	pids, err := processesIn(network{n.Name: n.NS})
 	if err != nil {
 		return err
 	}
-	return signalUnlessGone(pids, unix.SIGKILL)
+	return errors.Join(signalUnlessGone(pids, unix.SIGSTOP), signalUnlessGone(pids, unix.SIGKILL))
 }
 
 // awaitGone waits until killed processes are gone, also those that they

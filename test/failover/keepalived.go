@@ -85,10 +85,10 @@ func (k *Keepalived) start(ctx context.Context) (err error) {
 		if err := os.WriteFile(d.conf, []byte(k.config(n)), 0o600); err != nil {
 			return err
 		}
-		if err := d.start(); err != nil {
+		k.daemons = append(k.daemons, d)
+		if err := d.start(ctx); err != nil {
 			return err
 		}
-		k.daemons = append(k.daemons, d)
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second+10*k.options.Advert)
 	defer cancel()
@@ -127,15 +127,33 @@ func (k *Keepalived) config(n *lab.Node) string {
 	return b.String()
 }
 
-func (d *daemon) start() error {
-	pid := strings.TrimSuffix(d.conf, ".conf")
+// startTime is how long a daemon may take to be ready.
+const startTime = 10 * time.Second
+
+// start starts the daemon and waits until its instances are backups.
+func (d *daemon) start(ctx context.Context) error {
+	name := strings.TrimSuffix(d.conf, ".conf")
+	files := []string{name + ".pid", name + ".vrrp.pid"}
+	for _, file := range files { // of one that was killed, and may be a zombie still
+		os.Remove(file)
+	}
+	_, before := d.log.count()
 	d.cmd = exec.Command("keepalived", "--dont-fork", "--log-console", "--vrrp", "--use-file", d.conf,
-		"--pid", pid+".pid", "--vrrp_pid", pid+".vrrp.pid")
+		"--pid", files[0], "--vrrp_pid", files[1])
 	d.cmd.Stdout, d.cmd.Stderr = &d.log, &d.log
 	if err := d.node.NS.Start(d.cmd); err != nil {
 		return fmt.Errorf("start keepalived on %s: %w", d.node.Name, err)
 	}
-	return nil
+	ctx, cancel := context.WithTimeout(ctx, startTime)
+	defer cancel()
+	for {
+		if _, now := d.log.count(); now > before {
+			return nil
+		}
+		if err := sleep(ctx, poll); err != nil {
+			return fmt.Errorf("start keepalived on %s: it does not become a backup: %w", d.node.Name, err)
+		}
+	}
 }
 
 // pids are the processes of the daemon, children first.
@@ -158,7 +176,7 @@ func (d *daemon) signal(sig syscall.Signal) error {
 
 // restart starts the daemon anew where it was killed, without the addresses that
 // the last one left: a new one would not know of them.
-func (d *daemon) restart(k *Keepalived) error {
+func (d *daemon) restart(ctx context.Context, k *Keepalived) error {
 	d.cmd.Wait() // says that it was killed
 	links := d.node.NS.Netlink()
 	link, err := links.LinkByName(nodeLink)
@@ -176,7 +194,7 @@ func (d *daemon) restart(k *Keepalived) error {
 			}
 		}
 	}
-	return d.start()
+	return d.start(ctx)
 }
 
 func (k *Keepalived) virtual(a netip.Addr) bool {
@@ -255,7 +273,7 @@ func (k *Keepalived) Inject(f lab.Fault) (lab.Heal, error) {
 		}
 		return errors.Join(errs...)
 	}
-	restart := func(context.Context) error { return all(func(d *daemon) error { return d.restart(k) }) }
+	restart := func(ctx context.Context) error { return all(func(d *daemon) error { return d.restart(ctx, k) }) }
 	switch f.Kind {
 	case lab.KillAgent, lab.KillBoth:
 		return restart, all(func(d *daemon) error { return d.signal(unix.SIGKILL) })
@@ -276,7 +294,8 @@ func (k *Keepalived) Inject(f lab.Fault) (lab.Heal, error) {
 func (k *Keepalived) Takeovers() int {
 	n := 0
 	for _, d := range k.daemons {
-		n += d.log.count()
+		masters, _ := d.log.count()
+		n += masters
 	}
 	return n
 }
@@ -284,17 +303,18 @@ func (k *Keepalived) Takeovers() int {
 // Close ends the daemons. The lab must have been closed.
 func (k *Keepalived) Close() error {
 	for _, d := range k.daemons {
-		d.cmd.Wait() // ended with its namespace
+		if d.cmd.Process != nil {
+			d.cmd.Wait() // ended with its namespace
+		}
 	}
 	return os.RemoveAll(k.dir)
 }
 
-// transitions counts what keepalived logs when it becomes master.
+// transitions counts what keepalived logs when it becomes master or backup.
 type transitions struct {
-	mu   sync.Mutex
-	rest []byte
-	n    int
-	last string // what it said last
+	mu             sync.Mutex
+	rest           []byte
+	master, backup int
 }
 
 func (t *transitions) Write(b []byte) (int, error) {
@@ -306,15 +326,18 @@ func (t *transitions) Write(b []byte) (int, error) {
 		if !found {
 			return len(b), nil
 		}
-		if t.rest = rest; bytes.Contains(line, []byte("Entering MASTER STATE")) {
-			t.n++
+		t.rest = rest
+		switch {
+		case bytes.Contains(line, []byte("Entering MASTER STATE")):
+			t.master++
+		case bytes.Contains(line, []byte("Entering BACKUP STATE")):
+			t.backup++
 		}
-		t.last = string(line)
 	}
 }
 
-func (t *transitions) count() int {
+func (t *transitions) count() (master, backup int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.n
+	return t.master, t.backup
 }
