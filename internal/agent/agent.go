@@ -13,6 +13,7 @@ import (
 
 	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/internal/dataplane"
+	"github.com/shoal-net/shoal/internal/heartbeat"
 	"github.com/shoal-net/shoal/internal/netdev"
 	"github.com/shoal-net/shoal/internal/share"
 )
@@ -26,7 +27,13 @@ type Options struct {
 	Cluster *cluster.Cluster
 	Paths   Paths
 	Log     *slog.Logger
-	Ready   func() // called once, when the node serves
+	Ready   func() // called once: when the node serves, or takes part where nodes know each other
+	// Where nodes know each other:
+	Load    func() (*cluster.Cluster, error) // reads the file again; nil: there is none
+	Hangup  <-chan os.Signal                 // asks for that
+	Replace bool                             // take the place of an agent that runs
+
+	replaced *takeover
 }
 
 // Agent is a running node.
@@ -38,6 +45,9 @@ type Agent struct {
 	plane   *dataplane.Plane
 	state   *State
 	links   []*attached
+
+	heart    *heartbeat.Process
+	requests chan request
 }
 
 // Run runs a node until ctx ends, then takes it down. Whatever it could not
@@ -47,24 +57,40 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	a := &Agent{cluster: o.Cluster, paths: o.Paths, log: o.Log, owners: owners}
-	if err := a.open(); err != nil {
+	a := &Agent{cluster: o.Cluster, paths: o.Paths, log: o.Log, owners: owners, requests: make(chan request)}
+	if err := a.open(&o); err != nil {
 		return err
 	}
-	err = a.run(ctx, o.Ready)
+	if !o.Cluster.HasMembership() {
+		err = a.run(ctx, o.Ready)
+		return errors.Join(err, a.down())
+	}
+	err = a.runMembers(ctx, &o)
+	if errors.Is(err, errReplaced) {
+		return nil
+	}
 	return errors.Join(err, a.down())
 }
 
 // open makes or adopts the data plane, and takes over what the last agent
 // wrote down.
-func (a *Agent) open() error {
-	if err := a.takeOver(); err != nil {
+func (a *Agent) open(o *Options) (err error) {
+	if o.Replace {
+		if o.replaced, err = beginTakeover(a.paths); err != nil {
+			return err
+		}
+	}
+	if err := a.takeOver(o.replaced != nil); err != nil {
 		return err
 	}
 	if err := prepareRoot(a.paths); err != nil {
 		return err
 	}
-	plane, err := dataplane.Open(a.paths.Pins(), a.cluster)
+	openPlane := dataplane.Open
+	if o.replaced != nil {
+		openPlane = dataplane.OpenInPlace
+	}
+	plane, err := openPlane(a.paths.Pins(), a.cluster)
 	if err != nil {
 		removeRoot(a.paths)
 		return err
@@ -77,7 +103,7 @@ func (a *Agent) open() error {
 }
 
 // takeOver begins with what the last agent wrote down.
-func (a *Agent) takeOver() error {
+func (a *Agent) takeOver(inPlace bool) error {
 	state, err := loadState(a.paths)
 	if err != nil {
 		return err
@@ -91,6 +117,11 @@ func (a *Agent) takeOver() error {
 	if vanished {
 		state = &State{}
 		if state.Namespace, err = netdev.Namespace(); err != nil {
+			return err
+		}
+	}
+	if !inPlace {
+		if err := state.Heartbeat.kill(); err != nil {
 			return err
 		}
 	}
@@ -156,7 +187,7 @@ func (a *Agent) up() error {
 		return err
 	}
 	for bit, ifc := range a.cluster.Interfaces {
-		l := &attached{config: ifc, bit: bit, announce: a.announced(ifc)}
+		l := &attached{config: ifc, bit: bit}
 		a.links = append(a.links, l)
 		if err := a.ensure(l); err != nil {
 			return err

@@ -17,14 +17,14 @@ const (
 	defendInterval = 10 * time.Second
 )
 
-// announced lists the addresses that it falls to this node to announce: each
+// announced lists the addresses that it falls to this node to announce now: each
 // one to the owner of the address's own bucket.
 func (a *Agent) announced(ifc cluster.Interface) []netip.Addr {
 	var mine []netip.Addr
 	hash := match.Hash{Seed: a.cluster.Hash.Seed, IPv6FirstWord: a.cluster.Hash.IPv6FirstWord}
 	for _, addr := range ifc.Addresses {
 		bucket := match.Bucket(hash.Client(addr), a.cluster.Hash.Buckets)
-		if int(a.owners[bucket]) == a.cluster.Self {
+		if a.plane.Owns(bucket) {
 			mine = append(mine, addr)
 		}
 	}
@@ -39,9 +39,9 @@ func (a *Agent) tend(now time.Time) {
 			continue
 		}
 		a.watchConflicts(l, now)
-		if l.announcements > 0 && len(l.announce) > 0 {
+		if addrs := a.announced(l.config); l.announcements > 0 && len(addrs) > 0 {
 			l.announcements--
-			if err := netdev.Announce(l.link, l.config.MAC, l.announce); err != nil {
+			if err := netdev.Announce(l.link, l.config.MAC, addrs); err != nil {
 				a.log.Warn("could not announce the cluster addresses", "interface", l.config.Name, "error", err)
 			}
 		}

@@ -117,6 +117,9 @@ func removeLeftovers(p Paths) error {
 		return err
 	}
 	if s != nil {
+		if err := s.Heartbeat.kill(); err != nil {
+			return err
+		}
 		err = removeAddresses(s)
 	} else {
 		s = &State{} // it did everything itself, or what it wrote down is lost

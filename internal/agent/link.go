@@ -19,10 +19,9 @@ type attached struct {
 	filter *netdev.Filter
 	failed string // what was last logged, so that it is not logged every second
 
-	announce      []netip.Addr // addresses that this node announces
-	announcements int          // still to be sent
-	conflicts     uint64       // as last read
-	disputed      bool         // they have grown, and the address was not defended yet
+	announcements int    // still to be sent
+	conflicts     uint64 // as last read
+	disputed      bool   // they have grown, and the address was not defended yet
 	defended      time.Time
 
 	advertisements int // multicast router advertisements sent

@@ -39,6 +39,16 @@ func NewPaths(instance, cluster string) (Paths, error) {
 // Pins is the cluster's directory in the BPF file system.
 func (p Paths) Pins() string { return filepath.Join(bpfRoot, p.Instance, p.Cluster) }
 
+// memory is the directory of what the protocol must remember across restarts.
+func (p Paths) memory() string {
+	return filepath.Join("/var/lib/shoal", p.Instance, p.Cluster)
+}
+
+// socket is where the agent answers commands.
+func (p Paths) socket() string {
+	return filepath.Join(root, "state", p.Instance, p.Cluster+".sock")
+}
+
 func (p Paths) state() string {
 	return filepath.Join(root, "state", p.Instance, p.Cluster+".json")
 }
@@ -54,7 +64,7 @@ func Clusters(instance string) ([]string, error) {
 			return nil, fmt.Errorf("look for clusters: %w", err)
 		}
 		for _, e := range entries {
-			name := strings.TrimSuffix(e.Name(), ".json")
+			name := strings.TrimSuffix(strings.TrimSuffix(e.Name(), ".json"), ".sock")
 			if !found[name] && nameForm.MatchString(name) { // not a file half written
 				found[name] = true
 				names = append(names, name)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/internal/dataplane"
 	"github.com/shoal-net/shoal/internal/netdev"
+	"golang.org/x/sys/unix"
 )
 
 // State is what an agent did to the host, written down before it is done, so
@@ -27,6 +29,37 @@ type State struct {
 	Addresses []AddedAddress   `json:"addresses"`
 	Sysctls   netdev.Sysctls   `json:"sysctls"`
 	Tracking  bool             `json:"tracking"` // connection tracking was turned on
+	Heartbeat ProcessID        `json:"heartbeat"`
+}
+
+// ProcessID is a process, told apart from later ones of the same id by when it
+// started, in clock ticks since boot.
+type ProcessID struct {
+	PID       int    `json:"pid"`
+	StartTime uint64 `json:"start_time"`
+}
+
+// kill ends the process, if it is that one still, and waits until it is gone: a
+// heartbeat process that was stopped must not wake up beside its successor.
+func (p ProcessID) kill() error {
+	if now, err := readProcess(p.PID); p.PID == 0 || err != nil || now.start != p.StartTime {
+		return nil
+	}
+	fd, err := unix.PidfdOpen(p.PID, 0)
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	if err == nil {
+		defer unix.Close(fd)
+		err = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
+	}
+	if err == nil {
+		_, err = awaitExit(context.Background(), fd, stopTimeout)
+	}
+	if err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("end the heartbeat process %d of an agent that is gone: %w", p.PID, err)
+	}
+	return nil
 }
 
 // AddedAddress is a cluster address on an interface. The index stays with the

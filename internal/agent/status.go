@@ -9,6 +9,7 @@ import (
 
 	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/internal/dataplane"
+	"github.com/shoal-net/shoal/internal/heartbeat"
 	"github.com/shoal-net/shoal/internal/share"
 )
 
@@ -25,6 +26,8 @@ type Status struct {
 	Nodes      []NodeStatus      `json:"nodes"`
 	Interfaces []InterfaceStatus `json:"interfaces"`
 	Warnings   []string          `json:"warnings"`
+	Membership bool              `json:"membership"`        // the nodes know each other; else the table is as in the file
+	Members    *heartbeat.Status `json:"members,omitempty"` // what they know, as the agent says; none: it does not answer
 }
 
 // AgentStatus is the process that renews the lease.
@@ -91,7 +94,11 @@ func ReadStatus(p Paths, interval time.Duration) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	return describe(state, before, after, interval)
+	s, err := describe(state, before, after, interval)
+	if err == nil {
+		s.describeMembers(p)
+	}
+	return s, err
 }
 
 func describe(state *State, before, after *dataplane.Snapshot, interval time.Duration) (*Status, error) {
@@ -109,8 +116,9 @@ func describe(state *State, before, after *dataplane.Snapshot, interval time.Dur
 			Epoch:      after.LeaseEpoch,
 			TableEpoch: after.TableEpoch,
 		},
-		Buckets:  countStates(after.States),
-		Warnings: []string{},
+		Buckets:    countStates(after.States),
+		Warnings:   []string{},
+		Membership: c.HasMembership(),
 	}
 	var err error
 	if s.Nodes, err = describeNodes(c, before, after, interval); err != nil {

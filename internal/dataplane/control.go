@@ -92,6 +92,11 @@ func (c *control) setLease(epoch uint64, deadline time.Duration) {
 	atomic.StoreUint64(&c.shared.LeaseDeadline, uint64(max(deadline, 0)))
 }
 
+func (c *control) state(bucket int) State {
+	half := atomic.LoadUint32(&c.shared.Active) & 1
+	return State(c.shared.State[half][bucket])
+}
+
 func (c *control) table(buckets int) (epoch uint64, states []State) {
 	half := atomic.LoadUint32(&c.shared.Active) & 1
 	states = make([]State, buckets)

@@ -42,7 +42,13 @@ type Plane struct {
 // Open makes the maps of a cluster in the BPF file system directory dir, or
 // adopts those that are pinned there. Either way it holds no lease afterwards.
 // It fails with ErrLocked, ErrOtherVersion or a *MissingFeatureError.
-func Open(dir string, c *cluster.Cluster) (*Plane, error) {
+func Open(dir string, c *cluster.Cluster) (*Plane, error) { return open(dir, c, false) }
+
+// OpenInPlace is Open for an agent that takes the place of another one: whoever
+// renews the lease goes on.
+func OpenInPlace(dir string, c *cluster.Cluster) (*Plane, error) { return open(dir, c, true) }
+
+func open(dir string, c *cluster.Cluster, inPlace bool) (*Plane, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("raise the memory lock limit: %w", err)
 	}
@@ -54,7 +60,7 @@ func Open(dir string, c *cluster.Cluster) (*Plane, error) {
 		return nil, err
 	}
 	p := &Plane{dir: dir, cluster: c, lock: lock, maps: make(map[string]*ebpf.Map)}
-	if err := p.open(); err != nil {
+	if err := p.open(inPlace); err != nil {
 		p.Close()
 		return nil, err
 	}
@@ -79,7 +85,7 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
-func (p *Plane) open() error {
+func (p *Plane) open(inPlace bool) error {
 	spec, err := loadIngressTCX()
 	if err != nil {
 		return err
@@ -96,11 +102,13 @@ func (p *Plane) open() error {
 			return err
 		}
 	}
-	p.control.setLease(p.control.shared.LeaseEpoch, 0)
+	if !inPlace {
+		p.control.setLease(p.control.shared.LeaseEpoch, 0)
+	}
 	if err := p.syncAddresses(); err != nil {
 		return err
 	}
-	return p.syncPeers()
+	return p.SetPeers(p.cluster.Nodes)
 }
 
 // openControl comes before all other maps: of another version nothing is touched.
@@ -145,9 +153,10 @@ func (p *Plane) syncAddresses() error {
 	return syncMap(p.maps["addresses"], want)
 }
 
-func (p *Plane) syncPeers() error {
+// SetPeers says from which addresses heartbeats are taken.
+func (p *Plane) SetPeers(nodes []cluster.Node) error {
 	want := make(map[netip.Addr]uint32)
-	for _, n := range p.cluster.Nodes {
+	for _, n := range nodes {
 		for _, a := range n.Addresses {
 			want[a] = uint32(n.ID)
 		}
@@ -184,6 +193,11 @@ func (p *Plane) Adopted() bool { return p.adopted }
 // SetTable puts a new table in force: the state of each bucket. It returns a
 // millisecond after the table before it was put in force at the earliest.
 func (p *Plane) SetTable(epoch uint64, states []State) { p.control.setTable(epoch, states) }
+
+// Owns reports whether a bucket is owned in the table in force.
+func (p *Plane) Owns(bucket int) bool {
+	return p.control.state(bucket) == Owned
+}
 
 // SetLease lets the node act until the deadline (see Now), with tables of that
 // epoch and later ones. A deadline of 0 ends the lease.

@@ -1,0 +1,221 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/shoal-net/shoal/internal/cluster"
+	"github.com/shoal-net/shoal/internal/heartbeat"
+	"github.com/shoal-net/shoal/internal/netdev"
+)
+
+// In a cluster whose nodes know each other the heartbeat process decides about
+// table and lease. The agent keeps it running, and the host in order.
+
+const (
+	// restartPause keeps a heartbeat process that cannot live from taking all
+	// of a processor.
+	restartPause = time.Second
+	// leaveTime is how long the others are given to take the buckets over.
+	leaveTime = 3 * time.Second
+)
+
+// runMembers runs the node until ctx ends, and then lets the others take over.
+func (a *Agent) runMembers(ctx context.Context, o *Options) error {
+	events, err := netdev.Watch(ctx)
+	if err != nil {
+		return err
+	}
+	if err := a.up(); err != nil {
+		return err
+	}
+	server, err := a.serve(ctx)
+	if err != nil {
+		return err
+	}
+	defer server.Remove()
+	if err := a.startHeartbeat(o.replaced); err != nil {
+		return err
+	}
+	a.tend(time.Now())
+	return a.memberLoop(ctx, events, o)
+}
+
+// startHeartbeat starts the process that decides, and writes down which it is.
+func (a *Agent) startHeartbeat(t *takeover) error {
+	setup := heartbeat.NewSetup(a.cluster, a.paths.Pins(), a.paths.memory())
+	p, err := t.start(setup)
+	if err != nil {
+		return err
+	}
+	a.heart = p
+	if self, err := readProcess(p.PID()); err == nil {
+		a.state.Heartbeat = ProcessID{PID: p.PID(), StartTime: self.start}
+	}
+	return a.state.save(a.paths)
+}
+
+// memberLoop keeps everything as it is to be. Whatever it does in between is
+// short: the heartbeat process watches it.
+func (a *Agent) memberLoop(ctx context.Context, events <-chan netdev.Event, o *Options) error {
+	check, beat := time.NewTicker(checkInterval), time.NewTicker(a.cluster.Lease/4)
+	defer check.Stop()
+	defer beat.Stop()
+	var restart <-chan time.Time
+	for {
+		a.heart.Alive()
+		select {
+		case <-ctx.Done():
+			a.log.Info("leaving: the other nodes take over")
+			return a.leaveCluster()
+		case <-beat.C:
+		case event, ok := <-events:
+			if !ok && ctx.Err() == nil {
+				var err error
+				if events, err = netdev.Watch(ctx); err != nil {
+					return err
+				}
+			}
+			if ok && !a.concerns(event) {
+				continue
+			}
+			a.ensureAll()
+		case now := <-check.C:
+			a.ensureAll()
+			a.tend(now)
+			a.aim()
+		case e, ok := <-a.heart.Events:
+			switch {
+			case !ok && restart == nil:
+				a.log.Error("the heartbeat process has ended: this node handles nothing until another one runs")
+				a.heart.Close()
+				a.heart.Events = nil
+				restart = time.After(restartPause)
+			case ok:
+				a.hearProcess(e, o)
+			}
+		case <-restart:
+			restart = nil
+			if err := a.startHeartbeat(nil); err != nil {
+				a.log.Error("could not start the heartbeat process", "error", err)
+				restart = time.After(restartPause)
+			}
+		case request := <-a.requests:
+			done, err := a.answer(request, o)
+			if done || err != nil {
+				return err
+			}
+		case <-o.Hangup:
+			if err := a.reload(o); err != nil {
+				a.log.Error("the file was not taken over", "error", err)
+			}
+		}
+	}
+}
+
+// hearProcess takes what the heartbeat process tells.
+func (a *Agent) hearProcess(e heartbeat.Event, o *Options) {
+	switch e.Kind {
+	case heartbeat.Ready:
+		a.aim()
+		a.log.Info("takes part", "cluster", a.cluster.Name, "node", a.cluster.Self, "nodes", len(a.cluster.Nodes))
+		if o.Ready != nil {
+			o.Ready()
+			o.Ready = nil
+		}
+	case heartbeat.Serving:
+		a.log.Info("serving", "cluster", a.cluster.Name, "node", a.cluster.Self)
+	case heartbeat.Log:
+		a.log.Info(e.Text)
+	case heartbeat.Warning:
+		a.log.Warn(e.Text)
+	case heartbeat.Failed:
+		a.log.Error("the heartbeat process ends", "error", e.Text)
+	}
+}
+
+// aim tells the process whom to ask whether this node is cut off. Hosts come
+// and go, and interfaces are made anew, so this is looked up again and again.
+func (a *Agent) aim() {
+	if !a.cluster.Membership.Partition.GoesAlone(len(a.cluster.Nodes)) {
+		return
+	}
+	targets, err := a.outside()
+	if err != nil {
+		a.log.Warn("could not find hosts outside the cluster", "error", err)
+	}
+	if err := a.heart.Aim(targets); err != nil {
+		a.log.Warn("could not name hosts outside the cluster", "error", err)
+	}
+}
+
+func (a *Agent) outside() ([]heartbeat.Target, error) {
+	var targets []heartbeat.Target
+	if w := a.cluster.Membership.Witness; w.IsValid() {
+		targets = append(targets, heartbeat.Target{Address: w})
+	}
+	var names []string
+	var excluded []netip.Addr
+	for _, ifc := range a.cluster.Interfaces {
+		names = append(names, ifc.Name)
+		excluded = append(excluded, ifc.Addresses...)
+	}
+	for _, n := range a.cluster.Nodes {
+		excluded = append(excluded, n.Addresses...)
+	}
+	hosts, err := netdev.Outside(names, excluded)
+	for _, h := range hosts {
+		targets = append(targets, heartbeat.Target{Interface: h.Interface, Address: h.Address})
+	}
+	return targets, err
+}
+
+// leaveCluster waits until the others have taken over, or for as long as that
+// may take.
+func (a *Agent) leaveCluster() error {
+	timeout := time.After(leaveTime)
+	err := a.heart.Leave()
+	for err == nil {
+		select {
+		case e, ok := <-a.heart.Events:
+			if !ok {
+				a.heart.Close()
+				return nil
+			}
+			a.hearProcess(e, &Options{})
+		case <-timeout:
+			err = errors.New("it did not end")
+		}
+	}
+	a.heart.Kill()
+	a.log.Warn("the heartbeat process was killed: the other nodes take over when its lease has run out", "error", err)
+	return nil
+}
+
+// reload takes over what may change while the node runs, and refuses the rest.
+func (a *Agent) reload(o *Options) error {
+	if o.Load == nil {
+		return errors.New("this cluster is not described by a file: start it anew")
+	}
+	next, err := o.Load()
+	if err != nil {
+		return err
+	}
+	if err := a.cluster.CheckReload(next); err != nil {
+		return err
+	}
+	if err := a.plane.SetPeers(next.Nodes); err != nil {
+		return err
+	}
+	if err := a.heart.Reload(heartbeat.NewSetup(next, a.paths.Pins(), a.paths.memory())); err != nil {
+		return fmt.Errorf("give the heartbeat process the new file: %w", err)
+	}
+	a.setCluster(next)
+	a.log.Info("took the file over again", "nodes", len(next.Nodes))
+	return a.state.save(a.paths)
+}
+
+func (a *Agent) setCluster(c *cluster.Cluster) { a.cluster, a.state.Cluster = c, c }

@@ -1,0 +1,269 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/shoal-net/shoal/internal/control"
+	"github.com/shoal-net/shoal/internal/dataplane"
+	"github.com/shoal-net/shoal/internal/heartbeat"
+	"golang.org/x/sys/unix"
+)
+
+// Operations of the agent's socket.
+const (
+	opStatus  = "status"  // → heartbeat.Status
+	opReload  = "reload"  // the file, again
+	opReplace = "replace" // hand over to the agent that asks: see takeover
+)
+
+// request is an operation that the loop performs.
+type request struct {
+	op     string
+	conn   *control.Conn
+	answer chan error
+}
+
+// serve opens the agent's socket. What changes anything is done by the loop.
+func (a *Agent) serve(ctx context.Context) (*control.Server, error) {
+	server, err := control.Listen(a.paths.socket())
+	if err != nil {
+		return nil, err
+	}
+	go server.Serve(ctx, func(ctx context.Context, c *control.Conn, r control.Request) (any, error) {
+		if r.Op == opStatus {
+			return a.heart.Status()
+		}
+		q := request{r.Op, c, make(chan error, 1)}
+		select {
+		case a.requests <- q:
+		case <-ctx.Done():
+			return nil, errors.New("the agent is leaving")
+		}
+		select {
+		case err := <-q.answer:
+			return nil, err
+		case <-ctx.Done():
+			return nil, errors.New("the agent is leaving")
+		}
+	})
+	return server, nil
+}
+
+// answer performs an operation. done: another agent goes on in this one's place.
+func (a *Agent) answer(q request, o *Options) (done bool, err error) {
+	var failed error
+	switch q.op {
+	case opReload:
+		failed = a.reload(o)
+	case opReplace:
+		done, failed = a.handOver(q.conn)
+	default:
+		failed = fmt.Errorf("this agent knows no operation %q: it is of another version", q.op)
+	}
+	q.answer <- failed
+	if done {
+		return true, errReplaced
+	}
+	return false, nil
+}
+
+// errReplaced: another agent goes on in this one's place.
+var errReplaced = errors.New("another agent goes on in the place of this one")
+
+// Reload asks the agent of a cluster to read its file again.
+func Reload(p Paths) error { return control.Ask(p.socket(), 5*time.Second, opReload, nil, nil) }
+
+// memberStatus asks the agent what the heartbeat process knows.
+func memberStatus(p Paths) (*heartbeat.Status, error) {
+	s := new(heartbeat.Status)
+	err := control.Ask(p.socket(), 500*time.Millisecond, opStatus, nil, s)
+	return s, err
+}
+
+// A new agent takes the place of the old one in three steps over one
+// connection: the old agent gives up the right to the data plane; the new one
+// puts its programs in place and starts its heartbeat process, which waits; the
+// old heartbeat process hands over to that one. Until the last step the old
+// agent goes on if the new one fails.
+const (
+	released = "released" // the old agent: the data plane is yours
+	prepared = "prepared" // the new agent, with the socket for the heartbeat processes
+	done     = "done"     // the old agent: it is not there any more
+)
+
+// step is a message between the two agents.
+type step struct {
+	Step  string `json:"step"`
+	Error string `json:"error,omitempty"`
+}
+
+// replaceTimeout bounds the whole of a take-over: programs have to be loaded.
+const replaceTimeout = 20 * time.Second
+
+// takeover is a new agent's side.
+type takeover struct{ conn *control.Conn }
+
+// beginTakeover asks the agent that runs to give way; nil where none does.
+func beginTakeover(p Paths) (*takeover, error) {
+	conn, err := control.Dial(p.socket(), replaceTimeout, opReplace, nil)
+	if errors.Is(err, control.ErrNoAgent) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var s step
+	if _, err := conn.Receive(&s); err != nil || s.Step != released {
+		conn.Close()
+		return nil, fmt.Errorf("take the place of the agent that runs: %w", errors.Join(err, errors.New(s.Error)))
+	}
+	return &takeover{conn}, nil
+}
+
+// start starts a heartbeat process: in the place of the one before where there
+// is one.
+func (t *takeover) start(setup heartbeat.Setup) (*heartbeat.Process, error) {
+	if t == nil {
+		return heartbeat.Start(setup, nil)
+	}
+	defer t.conn.Close()
+	ours, theirs, err := socketpair()
+	if err != nil {
+		return nil, err
+	}
+	defer ours.Close()
+	defer theirs.Close()
+	p, err := heartbeat.Start(setup, ours)
+	if err != nil {
+		return nil, err
+	}
+	var s step
+	if err = t.conn.Send(step{Step: prepared}, theirs); err == nil {
+		_, err = t.conn.Receive(&s)
+	}
+	if err != nil || s.Step != done {
+		p.Kill()
+		return nil, fmt.Errorf("take the place of the agent that runs: %w", errors.Join(err, errors.New(s.Error)))
+	}
+	return p, nil
+}
+
+// handOver is the old agent's side. done: the new one goes on. When it fails
+// this agent goes on.
+func (a *Agent) handOver(conn *control.Conn) (bool, error) {
+	if err := a.plane.Close(); err != nil {
+		return false, err
+	}
+	err := a.letGo(conn)
+	if err == nil {
+		return true, nil
+	}
+	if openErr := a.reopen(); openErr != nil {
+		return false, errors.Join(err, openErr)
+	}
+	a.log.Error("another agent could not take over: this one goes on", "error", err)
+	return false, err
+}
+
+func (a *Agent) letGo(conn *control.Conn) error {
+	if err := conn.SetDeadline(time.Now().Add(replaceTimeout)); err != nil {
+		return err
+	}
+	if err := conn.Send(step{Step: released}); err != nil {
+		return err
+	}
+	var s step
+	files, err := a.receiveAlive(conn, &s)
+	if err != nil {
+		return err
+	}
+	defer closeFiles(files)
+	if s.Step != prepared || len(files) != 1 {
+		return fmt.Errorf("the new agent is not prepared: %s", s.Error)
+	}
+	if err := a.heart.HandOver(files[0]); err != nil {
+		return err
+	}
+	for e := range a.heart.Events {
+		switch e.Kind {
+		case heartbeat.HandedOver:
+			return conn.Send(step{Step: done})
+		case heartbeat.Kept:
+			_ = conn.Send(step{Step: string(heartbeat.Kept), Error: e.Text})
+			return errors.New(e.Text)
+		default:
+			a.hearProcess(e, &Options{})
+		}
+	}
+	return errors.New("the heartbeat process has ended")
+}
+
+// receiveAlive waits for the new agent, and shows the heartbeat process
+// meanwhile that there is an agent.
+func (a *Agent) receiveAlive(conn *control.Conn, s *step) ([]*os.File, error) {
+	type result struct {
+		files []*os.File
+		err   error
+	}
+	got := make(chan result, 1)
+	go func() {
+		files, err := conn.Receive(s)
+		got <- result{files, err}
+	}()
+	beat := time.NewTicker(a.cluster.Lease / 4)
+	defer beat.Stop()
+	for {
+		select {
+		case r := <-got:
+			return r.files, r.err
+		case <-beat.C:
+			a.heart.Alive()
+		}
+	}
+}
+
+// reopen takes the right to the data plane back.
+func (a *Agent) reopen() (err error) {
+	a.plane, err = dataplane.OpenInPlace(a.paths.Pins(), a.cluster)
+	return err
+}
+
+// socketpair is for two heartbeat processes.
+func socketpair() (a, b *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, os.NewSyscallError("socketpair", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "successor"), os.NewFile(uintptr(fds[1]), "predecessor"), nil
+}
+
+func closeFiles(files []*os.File) {
+	for _, f := range files {
+		f.Close()
+	}
+}
+
+// describeMembers adds what the agent knows of the other nodes.
+func (s *Status) describeMembers(p Paths) {
+	if !s.Membership {
+		return
+	}
+	m, err := memberStatus(p)
+	if err != nil {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("what the nodes know of each other is not shown: %v", err))
+		return
+	}
+	s.Members = m
+	s.Warnings = append(s.Warnings, m.Warnings...)
+	for i := range s.Nodes {
+		for _, n := range m.Nodes {
+			if n.ID == s.Nodes[i].ID {
+				s.Nodes[i].Buckets = n.Buckets
+			}
+		}
+	}
+}

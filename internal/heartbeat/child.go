@@ -1,0 +1,200 @@
+package heartbeat
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Process is a heartbeat process as its agent sees it.
+type Process struct {
+	// Events are what it tells. The channel is closed when it has ended.
+	Events <-chan Event
+
+	cmd  *exec.Cmd
+	conn *net.UnixConn
+	wait func() error
+
+	answers chan Event // of Status and Reload, which wait for them
+	asking  sync.Mutex
+}
+
+// askTimeout is how long an answer may take. The process has more urgent
+// things to do, but none that takes long.
+const askTimeout = time.Second
+
+// Start starts `shoal heartbeat`, this program, with what it needs to know.
+// predecessor, if not nil, is a socket to the process that it takes over from.
+// The process belongs to the network namespace of the calling thread.
+func Start(setup Setup, predecessor *os.File) (*Process, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make a socket to the heartbeat process: %w", err)
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "agent")
+	defer theirs.Close()
+	conn, err := fileConn(pair[0])
+	if err != nil {
+		return nil, err
+	}
+	setup.TakeOver = predecessor != nil
+	cmd := exec.Command("/proc/self/exe", "heartbeat")
+	cmd.Args[0] = "shoal"
+	cmd.Stderr = os.Stderr
+	cmd.ExtraFiles = []*os.File{theirs}
+	if predecessor != nil {
+		cmd.ExtraFiles = append(cmd.ExtraFiles, predecessor)
+	}
+	if err := cmd.Start(); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("start the heartbeat process: %w", err)
+	}
+	events := make(chan Event, 64)
+	p := &Process{Events: events, cmd: cmd, conn: conn, wait: sync.OnceValue(cmd.Wait), answers: make(chan Event, 1)}
+	go p.listen(events)
+	if err := p.tell(command{Setup: &setup}); err != nil {
+		p.Kill()
+		return nil, err
+	}
+	return p, nil
+}
+
+// fileConn makes a connection of a socket, which it closes.
+func fileConn(fd int) (*net.UnixConn, error) {
+	f := os.NewFile(uintptr(fd), "heartbeat")
+	defer f.Close()
+	// Otherwise a long message is refused (net/core/sock.c).
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, 2*maxCommand)
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("use the socket to the heartbeat process: %w", err)
+	}
+	return c.(*net.UnixConn), nil
+}
+
+// listen passes events on until the process has ended.
+func (p *Process) listen(events chan<- Event) {
+	defer close(events)
+	buf := make([]byte, maxCommand)
+	for {
+		n, err := p.conn.Read(buf)
+		if err != nil || n == 0 {
+			break
+		}
+		var e Event
+		if err := json.Unmarshal(buf[:n], &e); err != nil {
+			continue
+		}
+		if e.Kind == Answer || e.Kind == Reloaded {
+			select {
+			case p.answers <- e:
+			default: // nobody waits for it any more
+			}
+			continue
+		}
+		events <- e
+	}
+	_ = p.wait()
+}
+
+func (p *Process) tell(c command) error {
+	data, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("encode a message: %w", err)
+	}
+	_ = p.conn.SetWriteDeadline(time.Now().Add(askTimeout))
+	if _, err := p.conn.Write(data); err != nil {
+		return fmt.Errorf("speak to the heartbeat process: %w", err)
+	}
+	return nil
+}
+
+// Alive shows the process that the agent lives.
+func (p *Process) Alive() {
+	_ = p.conn.SetWriteDeadline(time.Now().Add(askTimeout))
+	_, _ = p.conn.Write([]byte(alive)) // it watches for silence: there is nothing else to do
+}
+
+// PID is the process's id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Aim says which hosts outside the cluster to probe.
+func (p *Process) Aim(targets []Target) error { return p.tell(command{Targets: &targets}) }
+
+// Leave asks it to hand its buckets over and end: see Left.
+func (p *Process) Leave() error { return p.tell(command{Leave: true}) }
+
+// HandOver asks it to let the process behind the socket go on in its place: see
+// HandedOver and Kept.
+func (p *Process) HandOver(successor *os.File) error {
+	data, err := json.Marshal(command{HandOver: true})
+	if err != nil {
+		return err
+	}
+	_ = p.conn.SetWriteDeadline(time.Now().Add(askTimeout))
+	if _, _, err := p.conn.WriteMsgUnix(data, unix.UnixRights(int(successor.Fd())), nil); err != nil {
+		return fmt.Errorf("speak to the heartbeat process: %w", err)
+	}
+	return nil
+}
+
+// Status asks it what it knows.
+func (p *Process) Status() (*Status, error) {
+	e, err := p.ask(command{Status: true}, Answer)
+	return e.Status, err
+}
+
+// Reload gives it another description of the cluster.
+func (p *Process) Reload(s Setup) error {
+	e, err := p.ask(command{Reload: &s}, Reloaded)
+	if err == nil && e.Text != "" {
+		err = errors.New(e.Text)
+	}
+	return err
+}
+
+func (p *Process) ask(c command, kind EventKind) (Event, error) {
+	p.asking.Lock()
+	defer p.asking.Unlock()
+	select {
+	case <-p.answers: // to a question that was given up
+	default:
+	}
+	if err := p.tell(c); err != nil {
+		return Event{}, err
+	}
+	timeout := time.After(askTimeout)
+	for {
+		select {
+		case e := <-p.answers:
+			if e.Kind == kind {
+				return e, nil
+			}
+		case <-timeout:
+			return Event{}, fmt.Errorf("the heartbeat process did not answer within %s", askTimeout)
+		}
+	}
+}
+
+// Kill ends it at once, stopped or not. Its lease runs out.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill()
+	for range p.Events {
+	}
+	p.Close()
+}
+
+// Close lets go of a process that has ended.
+func (p *Process) Close() {
+	if err := p.conn.Close(); err != nil && !errors.Is(err, io.EOF) {
+		return
+	}
+}

@@ -1,0 +1,229 @@
+package heartbeat
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/shoal-net/shoal/internal/dataplane"
+	"github.com/shoal-net/shoal/internal/member"
+	"github.com/shoal-net/shoal/internal/transport"
+	"golang.org/x/sys/unix"
+)
+
+// run is the loop. What has arrived goes before the tick, so that the member
+// never draws conclusions from a silence that is over.
+func (p *process) run() error {
+	for p.ending.Kind == "" {
+		due := p.m.Next()
+		if p.leaveTime != 0 {
+			due = min(due, p.leaveTime)
+		}
+		p.wait(due)
+		p.drain()
+		if now := dataplane.Now(); now >= due {
+			p.late.add(now, now-due)
+			p.m.Tick(now)
+			p.perform()
+		}
+		p.tryHandOver()
+		if now := dataplane.Now(); p.leaveTime != 0 && now >= p.leaveTime {
+			p.ending = Event{Kind: Failed, Text: "the agent is gone"}
+		}
+		if now := dataplane.Now(); now-p.minded >= time.Second {
+			p.minded = now
+			p.mind(now)
+		}
+	}
+	p.agent.tell(p.ending)
+	return nil
+}
+
+// wait returns when something can be read, or at the time given.
+func (p *process) wait(until time.Duration) {
+	timeout := unix.NsecToTimespec(int64(max(0, until-dataplane.Now())))
+	// Errors, EINTR above all, are as good as nothing to read.
+	_, _ = unix.Ppoll(p.poll, &timeout, nil)
+}
+
+// drain takes everything that can be read: heartbeats first.
+func (p *process) drain() {
+	for {
+		hb, ok := p.control.Next()
+		if !ok {
+			break
+		}
+		if payload, ok := transport.Payload(hb.Frame); ok {
+			p.receive(p.links.Number(hb.Ifindex), hb.Node, hb.Received, payload)
+		} else {
+			p.refuse(malformed, hb.Node, "")
+		}
+	}
+	for i := range p.paths {
+		d := p.paths[i].direct
+		if d == nil {
+			continue
+		}
+		for payload, arrived, ok := d.Next(); ok; payload, arrived, ok = d.Next() {
+			p.receive(i, 0, arrived, payload)
+		}
+	}
+	for _, fd := range p.poll {
+		if fd.Revents == 0 {
+			continue
+		}
+		switch int(fd.Fd) {
+		case p.agent.fd:
+			p.hearAgent()
+		case p.links.FD():
+			p.readLinks()
+		case p.store.fd:
+			p.m.Synced(dataplane.Now(), p.store.take())
+			p.perform()
+		}
+	}
+	if p.probes.answered() {
+		p.m.Evidence(dataplane.Now())
+		p.perform()
+	}
+}
+
+// receive takes a message that came by a path, from an address of the given
+// node; 0: the path does not tell.
+func (p *process) receive(path, from int, arrived time.Duration, payload []byte) {
+	if path < 0 {
+		return // of an interface that is gone, or of another name now
+	}
+	if err := p.codec.Decode(payload, &p.message); err != nil {
+		p.refuse(decodeRefusal(err), from, p.paths[path].name)
+		return
+	}
+	m := &p.message.Message
+	if from != 0 && int(m.From) != from {
+		p.refuse(wrongAddress, from, p.paths[path].name)
+		return
+	}
+	verdict := p.m.Receive(dataplane.Now(), arrived, path, m)
+	p.perform()
+	if why, ok := verdictRefusal(verdict); ok {
+		p.refuse(why, int(m.From), p.paths[path].name)
+	}
+}
+
+// perform does what the member asks for, in the order of the effects' fields:
+// a lease that ends ends before anything is said.
+func (p *process) perform() {
+	fx := p.m.Effects()
+	if fx.LeaseSet {
+		p.control.SetLease(fx.LeaseEpoch, fx.LeaseDeadline)
+		if serves := fx.LeaseDeadline > 0; serves != p.serving {
+			p.serving = serves
+			if serves {
+				p.agent.tell(Event{Kind: Serving})
+			}
+		}
+	}
+	if fx.TableSet {
+		p.control.SetTable(fx.TableEpoch, fx.Table)
+	}
+	if fx.Store != nil {
+		p.store.submit(*fx.Store, fx.StoreSeq)
+	}
+	for _, s := range fx.Sends {
+		p.send(s)
+	}
+	if fx.Probe {
+		p.probes.ask()
+	}
+	for _, line := range fx.Logs {
+		p.log("%s", line)
+	}
+	if fx.Left {
+		p.ending = Event{Kind: Left}
+	}
+}
+
+func (p *process) send(s member.Send) {
+	p.payload = p.codec.Append(p.payload[:0], s.Message)
+	for i := range p.paths {
+		if s.Interfaces>>i&1 == 1 {
+			p.paths[i].send(p.payload)
+		}
+	}
+}
+
+// hearAgent takes what the agent says.
+func (p *process) hearAgent() {
+	for p.ending.Kind == "" {
+		data, file, errno := p.agent.receive()
+		switch {
+		case errno == unix.EAGAIN:
+			return
+		case errno == unix.EINTR:
+			continue
+		case errno != 0 || len(data) == 0:
+			p.agentGone()
+			return
+		}
+		p.lastAlive = dataplane.Now()
+		if p.agentStuck {
+			p.watchAgent(p.lastAlive)
+		}
+		if string(data) == alive {
+			continue
+		}
+		var c command
+		if err := json.Unmarshal(data, &c); err != nil {
+			p.warn("understand the agent: %v", err)
+			continue
+		}
+		p.obey(&c, file)
+	}
+}
+
+// agentGone gives up what the node serves: nobody keeps programs and addresses
+// in place any more. The process goes on for as long as it takes to say so.
+func (p *process) agentGone() {
+	now := dataplane.Now()
+	p.leaveTime = now + 3*p.cluster.Membership.Heartbeat
+	p.watchFDs()
+	p.m.Fence(now, "its agent is gone")
+	p.perform()
+}
+
+func (p *process) obey(c *command, file int) {
+	now := dataplane.Now()
+	switch {
+	case c.Reload != nil:
+		p.agent.tell(Event{Kind: Reloaded, Text: p.reload(c.Reload)})
+	case c.Targets != nil:
+		for _, err := range p.probes.aim(*c.Targets) {
+			p.warn("%v", err)
+		}
+		p.watchFDs()
+	case c.Leave:
+		p.m.Leave(now)
+		p.perform()
+	case c.Status:
+		s := p.status(now)
+		p.agent.tell(Event{Kind: Answer, Status: &s})
+	case c.HandOver && file >= 0:
+		p.successor.offer(file, now)
+		file = -1
+	}
+	if file >= 0 {
+		unix.Close(file)
+	}
+}
+
+// readLinks takes in which interfaces are there and have carrier.
+func (p *process) readLinks() {
+	up, err := p.links.Read()
+	if err != nil {
+		p.reopenLinks(err)
+		return
+	}
+	p.up = up
+	p.m.Carrier(dataplane.Now(), up)
+	p.perform()
+	p.openPaths()
+}

@@ -1,0 +1,70 @@
+package netdev
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Neighbour is a host on the link of an interface.
+type Neighbour struct {
+	Interface string
+	Address   netip.Addr
+}
+
+// maxOutside is how many neighbours beside gateways are named.
+const maxOutside = 4
+
+// Outside returns hosts that can tell whether this one is cut off: the default
+// gateways, and some neighbours on the given interfaces that have answered of
+// late and are none of those excluded.
+func Outside(ifnames []string, excluded []netip.Addr) ([]Neighbour, error) {
+	links, err := netlink.LinkList()
+	if err != nil {
+		return nil, fmt.Errorf("list interfaces: %w", err)
+	}
+	names := make(map[int]string)
+	for _, l := range links {
+		names[l.Attrs().Index] = l.Attrs().Name
+	}
+	found, err := gateways(names)
+	if err != nil {
+		return nil, err
+	}
+	neighbours, err := netlink.NeighList(0, netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, fmt.Errorf("list neighbours: %w", err)
+	}
+	limit := len(found) + maxOutside
+	for _, n := range neighbours {
+		addr, ok := netip.AddrFromSlice(n.IP)
+		one := Neighbour{names[n.LinkIndex], addr.Unmap()}
+		known := n.State&(unix.NUD_REACHABLE|unix.NUD_STALE|unix.NUD_DELAY|unix.NUD_PROBE|unix.NUD_PERMANENT) != 0
+		if ok && known && !addr.IsMulticast() && slices.Contains(ifnames, one.Interface) &&
+			!slices.Contains(excluded, one.Address) && !slices.Contains(found, one) && len(found) < limit {
+			found = append(found, one)
+		}
+	}
+	return found, nil
+}
+
+func gateways(names map[int]string) (found []Neighbour, err error) {
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
+	}
+	for _, r := range routes {
+		if r.Dst != nil {
+			if ones, _ := r.Dst.Mask.Size(); ones != 0 {
+				continue
+			}
+		}
+		if addr, ok := netip.AddrFromSlice(r.Gw); ok {
+			found = append(found, Neighbour{names[r.LinkIndex], addr.Unmap()})
+		}
+	}
+	return found, nil
+}
