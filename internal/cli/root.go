@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 )
@@ -14,6 +15,7 @@ import (
 type Env struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	Hangup         <-chan os.Signal // SIGHUP: ends a command in order, unless it has a file to read again
 }
 
 // Exit statuses.
@@ -32,7 +34,14 @@ var errQuiet = errors.New("failed")
 
 // Run runs the command that args name and returns the exit status.
 func Run(ctx context.Context, env *Env, args []string) int {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	root := rootCommand(env)
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) {
+		if cmd.Name() != upName {
+			go endAtHangup(ctx, env, cancel)
+		}
+	}
 	root.SetArgs(args)
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
@@ -53,6 +62,15 @@ func Run(ctx context.Context, env *Env, args []string) int {
 	}
 }
 
+// endAtHangup ends a command whose terminal goes away.
+func endAtHangup(ctx context.Context, env *Env, cancel context.CancelFunc) {
+	select {
+	case <-env.Hangup:
+		cancel()
+	case <-ctx.Done():
+	}
+}
+
 func rootCommand(env *Env) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "shoal",
@@ -69,7 +87,9 @@ func rootCommand(env *Env) *cobra.Command {
 		upCommand(env),
 		downCommand(env),
 		statusCommand(env),
+		reloadCommand(env),
 		labCommand(env),
+		heartbeatCommand(),
 	)
 	return root
 }

@@ -16,8 +16,16 @@ import (
 	"github.com/shoal-net/shoal/match"
 )
 
-const upHelp = `Runs this node of a cluster in the foreground, until SIGINT, SIGTERM or SIGHUP:
-then it takes everything away again.
+// upName is the command whose file SIGHUP reads again.
+const upName = "up"
+
+const upHelp = `Runs this node of a cluster in the foreground, until SIGINT or SIGTERM: then the
+other nodes take over, and it takes everything away again.
+
+Where the file lists the nodes' addresses they know each other, and a node that
+dies is replaced. SIGHUP and shoal reload then read the file again; nodes, keys,
+witness and partition may change. --replace takes the place of a shoal that runs
+this cluster here, such as an older version, and moves no bucket.
 
 Without a file, in the form of the iptables match "cluster", beside nodes that
 still use it:
@@ -47,12 +55,13 @@ type upOptions struct {
 	interfaces           []string
 	mark                 string
 	seed                 match.Options
+	replace              bool
 }
 
 func upCommand(env *Env) *cobra.Command {
 	var o upOptions
 	cmd := &cobra.Command{
-		Use:     "up [-c FILE]",
+		Use:     upName + " [-c FILE]",
 		Short:   "Run this node of a cluster",
 		Long:    upHelp,
 		Example: upExamples,
@@ -70,7 +79,7 @@ func upCommand(env *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return up(cmd.Context(), env, c, o.instance)
+			return up(cmd.Context(), env, c, &o)
 		},
 	}
 	flags := cmd.Flags()
@@ -79,6 +88,7 @@ func upCommand(env *Env) *cobra.Command {
 	flags.StringVar(&o.instance, "instance", agent.DefaultInstance, "a name for this network namespace, where several have clusters of one name")
 	flags.StringArrayVarP(&o.interfaces, "interface", "i", nil, "without a file: an interface")
 	flags.StringVar(&o.mark, "mark", "", "without a file: mark packets and drop none")
+	flags.BoolVar(&o.replace, "replace", false, "take the place of the shoal that runs this cluster here")
 	flags.BoolP("help", "h", false, "this text")
 	return cmd
 }
@@ -127,8 +137,8 @@ func (o *upOptions) cluster(cmd *cobra.Command) (*cluster.Cluster, error) {
 	return c, nil
 }
 
-func up(ctx context.Context, env *Env, c *cluster.Cluster, instance string) error {
-	paths, err := agent.NewPaths(instance, c.Name)
+func up(ctx context.Context, env *Env, c *cluster.Cluster, o *upOptions) error {
+	paths, err := agent.NewPaths(o.instance, c.Name)
 	if err != nil {
 		return usageError{err}
 	}
@@ -136,12 +146,23 @@ func up(ctx context.Context, env *Env, c *cluster.Cluster, instance string) erro
 		return errors.New("must be root: it loads BPF programs and changes addresses")
 	}
 	log := slog.New(slog.NewTextHandler(env.Stderr, nil))
-	err = agent.Run(ctx, agent.Options{
+	options := agent.Options{
 		Cluster: c,
 		Paths:   paths,
 		Log:     log,
 		Ready:   func() { notify(log, daemon.SdNotifyReady) },
-	})
+		Replace: o.replace,
+	}
+	if c.HasMembership() {
+		options.Load = func() (*cluster.Cluster, error) { return loadConfig(o.file, o.node) }
+		options.Hangup = env.Hangup
+	} else {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		defer cancel()
+		go endAtHangup(ctx, env, cancel)
+	}
+	err = agent.Run(ctx, options)
 	notify(log, daemon.SdNotifyStopping)
 	return err
 }
