@@ -15,7 +15,7 @@ type victims uint8
 const (
 	oneInTurn       victims = iota // each node in turn
 	leaderAndOther                 // who proposed the view that holds, and the next node
-	minority                       // all but a majority, cut off from it
+	minority                       // all but a majority, cut off from it; of two nodes, one
 	everybody                      // all nodes
 	nobody                         // none in particular: no node is to be given up
 	oneInTurnReturn                // each node in turn; it comes back by itself, and may be given up or not
@@ -95,7 +95,7 @@ func (c Case) strike(nodes, turn, one, leader int) (lab.Fault, []int) {
 		f.Groups = make([][]int, 2)
 		for i := range nodes { // one and those after it go alone
 			group := 0
-			if i < nodes-majority(nodes) {
+			if i < max(1, nodes-majority(nodes)) {
 				group = 1
 			}
 			f.Groups[group] = append(f.Groups[group], (one-1+i)%nodes+1)

@@ -257,6 +257,9 @@ func (k *Keepalived) Leader() (int, error) {
 	return 0, errors.New("no node has the cluster address")
 }
 
+// Owners has no parts to tell of: one node has all.
+func (k *Keepalived) Owners() ([]int, error) { return nil, nil }
+
 // Victim is the leader: others serve nobody.
 func (k *Keepalived) Victim(int) (int, error) { return k.Leader() }
 

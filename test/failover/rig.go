@@ -25,6 +25,9 @@ type Cluster interface {
 	// Victim is the node that faults of one node strike in a turn.
 	Victim(turn int) (int, error)
 	Inject(lab.Fault) (lab.Heal, error)
+	// Owners says which node serves each part of what the cluster serves, 0
+	// where that is none or several; nil if it has no parts.
+	Owners() ([]int, error)
 	// Takeovers is how often nodes have taken something over so far.
 	Takeovers() int
 }
@@ -57,7 +60,11 @@ type Outcome struct {
 	Needless []time.Duration
 	// Moves are the gaps of clients that went to another node when the fault
 	// was over, 0 for one that lost nothing.
-	Moves   []time.Duration
+	Moves []time.Duration
+	// Strays are the parts (in shoal: buckets) that another node served, or
+	// none, when the cluster had got over the fault, although the one that had
+	// them was not struck.
+	Strays  int
 	Doubles int // packets that more nodes than one handled
 	Settled bool
 	Healed  bool
@@ -112,6 +119,10 @@ func (r *Rig) Run(ctx context.Context, c Case, turn int) (Outcome, error) {
 	}
 	fault, struck := c.strike(len(r.Lab.Nodes), turn, victim, leader)
 	o := Outcome{Case: c.Name, Struck: struck}
+	parts, err := r.Cluster.Owners()
+	if err != nil {
+		return Outcome{}, err
+	}
 	began := time.Now()
 	owners := r.Monitor.Owners(began)
 	heal, err := r.Cluster.Inject(fault)
@@ -120,6 +131,9 @@ func (r *Rig) Run(ctx context.Context, c Case, turn int) (Outcome, error) {
 	}
 	faultEnd, err := r.outlast(ctx, c, began, struck)
 	if o.Settled = err == nil; err != nil && !errors.Is(err, ErrUnsettled) {
+		return o, errors.Join(err, heal(ctx))
+	}
+	if o.Strays, err = r.strays(parts, struck); err != nil {
 		return o, errors.Join(err, heal(ctx))
 	}
 	if r.Ask && o.Settled {
@@ -168,6 +182,21 @@ func (r *Rig) outlast(ctx context.Context, c Case, began time.Time, struck []int
 		until = time.Now()
 	}
 	return until, err
+}
+
+// strays counts the parts that were not with nodes that were struck, and are
+// not where they were.
+func (r *Rig) strays(before []int, struck []int) (n int, err error) {
+	now, err := r.Cluster.Owners()
+	if err != nil {
+		return 0, err
+	}
+	for i, owner := range before {
+		if !slices.Contains(struck, owner) && now[i] != owner {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // flush waits until the nodes have logged what they handled.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shoal-net/shoal/internal/agent"
+	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/internal/dataplane"
 	"github.com/shoal-net/shoal/internal/lab"
 )
@@ -34,40 +35,70 @@ func (s Shoal) inspect(n *lab.Node) (*dataplane.Snapshot, error) {
 	return snapshot, nil
 }
 
-// Whole says whether each bucket is owned under a lease by exactly one of the
-// nodes that are not down, and each of these owns some.
-func (s Shoal) Whole(down []int) (bool, error) {
-	var owned []int
+// serving reads the data planes of the nodes that are not down, and says whether
+// all of them serve: with a lease, and under the view that it is for.
+func (s Shoal) serving(down []int) (map[int]*dataplane.Snapshot, bool, error) {
+	serving, all := map[int]*dataplane.Snapshot{}, true
 	for _, n := range s.Nodes {
 		if slices.Contains(down, n.ID) {
 			continue
 		}
 		snapshot, err := s.inspect(n)
 		if err != nil {
-			return false, err
+			return nil, false, err
 		}
 		if snapshot == nil || snapshot.Lease <= 0 || snapshot.TableEpoch < snapshot.LeaseEpoch {
+			all = false
+			continue
+		}
+		serving[n.ID] = snapshot
+	}
+	return serving, all, nil
+}
+
+// Whole says whether each bucket is owned under a lease by exactly one of the
+// nodes that are not down, and each of these owns some.
+func (s Shoal) Whole(down []int) (bool, error) {
+	serving, all, err := s.serving(down)
+	if err != nil || !all || len(serving) == 0 {
+		return false, err
+	}
+	has := map[int]bool{}
+	for _, owner := range owners(serving) {
+		if owner == 0 {
 			return false, nil
 		}
-		if owned == nil {
-			owned = make([]int, len(snapshot.States))
-		}
-		some := false
+		has[owner] = true
+	}
+	return len(has) == len(serving), nil
+}
+
+// Owners says who owns each bucket under a lease.
+func (s Shoal) Owners() ([]int, error) {
+	serving, _, err := s.serving(nil)
+	return owners(serving), err
+}
+
+// owners says which node owns each bucket, 0 where that is none or several, or
+// the bucket moves.
+func owners(serving map[int]*dataplane.Snapshot) []int {
+	all := make([]int, cluster.DefaultBuckets)
+	const none = -1
+	for id, snapshot := range serving {
 		for bucket, state := range snapshot.States {
-			switch state {
-			case dataplane.Owned:
-				owned[bucket]++
-				some = true
-			case dataplane.Foreign:
-			default: // it moves
-				return false, nil
+			switch {
+			case state == dataplane.Foreign:
+			case state == dataplane.Owned && all[bucket] == 0:
+				all[bucket] = id
+			default:
+				all[bucket] = none
 			}
 		}
-		if !some {
-			return false, nil
-		}
 	}
-	return len(owned) > 0 && !slices.ContainsFunc(owned, func(n int) bool { return n != 1 }), nil
+	for bucket := range all {
+		all[bucket] = max(all[bucket], 0)
+	}
+	return all
 }
 
 // Leader is who proposed the view that holds: the low byte of its epoch.

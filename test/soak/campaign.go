@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/shoal-net/shoal/internal/lab"
@@ -38,10 +37,7 @@ func (c campaign) run(ctx context.Context, r *record, binary, log string) error 
 		return err
 	}
 	failures := 0
-	for _, kind := range failover.Cases(c.mode, c.nodes) {
-		if len(c.faults) > 0 && !slices.Contains(c.faults, kind.Name) {
-			continue
-		}
+	for _, kind := range c.kinds {
 		for turn := r.count(c, kind.Name); turn < c.count; turn++ {
 			if rig == nil {
 				if rig, err = c.build(ctx, binary, agents); err != nil {

@@ -16,11 +16,13 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/shoal-net/shoal/internal/cluster"
+	"github.com/shoal-net/shoal/test/failover"
 )
 
 type options struct {
@@ -91,7 +93,7 @@ type campaign struct {
 	nodes  int
 	timing string
 	count  int
-	faults []string // all if empty
+	kinds  []failover.Case
 }
 
 // campaigns are those of the full run that the options leave.
@@ -112,13 +114,14 @@ func (o options) campaigns() ([]campaign, error) {
 		if o.count > 0 {
 			c.count = o.count
 		}
-		if o.faults != "" {
-			c.faults = strings.Split(o.faults, ",")
+		c.kinds = failover.Cases(c.mode, c.nodes)
+		c.kinds = slices.DeleteFunc(c.kinds, func(k failover.Case) bool { return !listed(o.faults, k.Name) })
+		if len(c.kinds) > 0 {
+			all = append(all, c)
 		}
-		all = append(all, c)
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("-mode %s -nodes %s: no such cluster is part of the full run", o.modes, o.nodes)
+		return nil, fmt.Errorf("-mode %q -nodes %q -faults %q: nothing of that is part of the full run", o.modes, o.nodes, o.faults)
 	}
 	return all, nil
 }

@@ -32,9 +32,11 @@ line of [soak.csv](soak.csv). ` + "`go run ./test/soak -h`" + ` tells how to run
   client that lost no echo.
 - *Handled twice* are echoes, or a gateway's replies, that reached prerouting
   (before connection tracking) on more nodes than one. Each node logs every one.
-- *Without need* are clients that lost an echo although their node had no part in
+- *Clients without need* are those that lost an echo although their node had no part in
   the fault, or, when it was over, although they stayed with their node. Under
   loss it takes more echoes in a row than chance would take once in 10⁸.
+- *Buckets without need* are those, of all 4096, that another node or none owned
+  when the cluster had got over the fault, although theirs was not struck.
 - *Moved back* are clients that went to another node when the fault was over.
 - *Unsettled* are faults after which the others did not serve all clients within
   five seconds. Their gaps last until the fault was healed.
@@ -43,8 +45,8 @@ line of [soak.csv](soak.csv). ` + "`go run ./test/soak -h`" + ` tells how to run
 // table returns the Markdown table of a campaign.
 func (r *record) table(c campaign) string {
 	var b strings.Builder
-	b.WriteString("| fault | times | clients | min | median | p99 | max | handled twice | without need | moved back: median | max | unsettled |\n")
-	b.WriteString("|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
+	b.WriteString("| fault | times | clients | min | median | p99 | max | handled twice | clients without need | buckets without need | moved back: median | max | unsettled |\n")
+	b.WriteString("|---|" + strings.Repeat("--:|", 12) + "\n")
 	for _, kind := range failover.Cases(c.mode, c.nodes) {
 		rows := r.of(c, kind.Name)
 		if len(rows) == 0 {
@@ -55,9 +57,9 @@ func (r *record) table(c campaign) string {
 		if kind.Excepted(c.nodes) && s.twice > 0 {
 			twice += " ¹"
 		}
-		fmt.Fprintf(&b, "| %s: %s | %d | %d | %s | %s | %s | %s | %s | %d%s | %s | %s | %d |\n", kind.Name, kind.Text, len(rows), len(s.gaps),
+		fmt.Fprintf(&b, "| %s: %s | %d | %d | %s | %s | %s | %s | %s | %d%s | %d | %s | %s | %d |\n", kind.Name, kind.Text, len(rows), len(s.gaps),
 			show(s.gaps, 0), show(s.gaps, 0.5), show(s.gaps, 0.99), show(s.gaps, 1), twice,
-			len(s.needless), longest(s.needless), show(s.moves, 0.5), show(s.moves, 1), s.unsettled)
+			len(s.needless), longest(s.needless), s.strays, show(s.moves, 0.5), show(s.moves, 1), s.unsettled)
 	}
 	return b.String()
 }
@@ -66,12 +68,14 @@ func (r *record) table(c campaign) string {
 type totals struct {
 	gaps, needless, moves []time.Duration
 	twice, unsettled      int
+	strays                int
 }
 
 func sum(rows []row) (s totals) {
 	for _, n := range rows {
 		s.gaps, s.needless, s.moves = append(s.gaps, n.Gaps...), append(s.needless, n.Needless...), append(s.moves, n.Moves...)
 		s.twice += n.Doubles
+		s.strays += n.Strays
 		if !n.Settled || !n.Healed {
 			s.unsettled++
 		}

@@ -34,7 +34,7 @@ type row struct {
 const recordName = "soak.csv"
 
 var columns = []string{"mode", "nodes", "timing", "fault", "turn", "struck", "settled", "healed", "took_ms", "twice",
-	"gaps_ms", "needless_ms", "moves_ms", "commit"}
+	"gaps_ms", "needless_ms", "strays", "moves_ms", "commit"}
 
 func openRecord(dir string, fresh bool) (*record, error) {
 	path := filepath.Join(dir, recordName)
@@ -114,7 +114,7 @@ func (n row) fields() []string {
 	}
 	return []string{n.mode, strconv.Itoa(n.nodes), n.timing, n.Case, strconv.Itoa(n.turn), strings.Join(struck, " "),
 		strconv.FormatBool(n.Settled), strconv.FormatBool(n.Healed), millis(n.Took), strconv.Itoa(n.Doubles),
-		allMillis(n.Gaps), allMillis(n.Needless), allMillis(n.Moves), n.commit}
+		allMillis(n.Gaps), allMillis(n.Needless), strconv.Itoa(n.Strays), allMillis(n.Moves), n.commit}
 }
 
 func parseRow(f []string) (n row, err error) {
@@ -140,7 +140,7 @@ func parseRow(f []string) (n row, err error) {
 		}
 		return all
 	}
-	n = row{mode: f[0], nodes: number(f[1]), timing: f[2], turn: number(f[4]), commit: f[13]}
+	n = row{mode: f[0], nodes: number(f[1]), timing: f[2], turn: number(f[4]), commit: f[14]}
 	n.Case, n.Settled, n.Healed, n.Doubles = f[3], truth(f[6]), truth(f[7]), number(f[9])
 	for _, word := range strings.Fields(f[5]) {
 		n.Struck = append(n.Struck, number(word))
@@ -148,7 +148,8 @@ func parseRow(f []string) (n row, err error) {
 	for _, t := range times(f[8]) {
 		n.Took = t
 	}
-	n.Gaps, n.Needless, n.Moves = times(f[10]), times(f[11]), times(f[12])
+	n.Gaps, n.Needless, n.Moves = times(f[10]), times(f[11]), times(f[13])
+	n.Strays = number(f[12])
 	return n, errors.Join(errs...)
 }
 
