@@ -84,13 +84,17 @@ func (l *Lab) build(ctx context.Context) (err error) {
 	return l.startAgents(ctx)
 }
 
-// startAgents starts all agents at once and gives up with the first that fails.
+// startAgents starts all agents at once, gives up with the first that fails, and
+// waits until they serve.
 func (l *Lab) startAgents(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	g, start := errgroup.WithContext(ctx)
 	for _, n := range l.Nodes {
-		g.Go(func() error { return n.Start(ctx) })
+		g.Go(func() error { return n.Start(start) })
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return l.Settle(ctx)
 }
 
 // Close takes the lab down: agents in order, then services, namespaces and
