@@ -99,7 +99,7 @@ func (m *Monitor) Steady(since time.Time, d time.Duration) (until time.Time, ok 
 	least := now
 	for _, c := range m.clients {
 		first, last := c.run()
-		if last-max(first, since.Sub(m.start)) < d || now-last > max(d, staleAnswer) {
+		if last-max(first, since.Sub(m.start)) < d || now-last > staleAnswer {
 			return time.Time{}, false
 		}
 		least = min(least, last)

@@ -58,8 +58,8 @@ type Outcome struct {
 	// Needless are the gaps of other clients, and of all clients after the
 	// fault where they stayed with their node.
 	Needless []time.Duration
-	// Moves are the gaps of clients that went to another node when the fault
-	// was over, 0 for one that lost nothing.
+	// Moves are the gaps of clients that went to another node because one came
+	// back, 0 for one that lost nothing.
 	Moves []time.Duration
 	// Strays are the parts (in shoal: buckets) that another node served, or
 	// none, when the cluster had got over the fault, although the one that had
@@ -82,17 +82,26 @@ const poll = 5 * time.Millisecond
 
 // Settle waits until the cluster serves all clients without the nodes that are
 // down, and has done so for Quiet, not counting what was before since. It says
-// until when all clients were served.
+// until when all clients were served: they were also after the cluster was whole,
+// for what made it so may have interrupted them.
 func (r *Rig) Settle(ctx context.Context, since time.Time, down []int) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Patience)
 	defer cancel()
 	ticks := time.NewTicker(poll)
 	defer ticks.Stop()
+	var whole time.Time // since when, as far as looked
 	for {
 		if until, ok := r.Monitor.Steady(since, r.Quiet); ok {
-			whole, err := r.Cluster.Whole(down)
-			if whole || err != nil {
+			now := time.Now()
+			switch ok, err := r.Cluster.Whole(down); {
+			case err != nil:
 				return until, err
+			case !ok:
+				whole = time.Time{}
+			case whole.IsZero():
+				whole = now
+			case until.After(whole):
+				return until, nil
 			}
 		}
 		select {
@@ -133,8 +142,10 @@ func (r *Rig) Run(ctx context.Context, c Case, turn int) (Outcome, error) {
 	if o.Settled = err == nil; err != nil && !errors.Is(err, ErrUnsettled) {
 		return o, errors.Join(err, heal(ctx))
 	}
-	if o.Strays, err = r.strays(parts, struck); err != nil {
-		return o, errors.Join(err, heal(ctx))
+	if c.who != oneInTurnReturn { // what comes back takes its share from the others
+		if o.Strays, err = r.strays(parts, struck); err != nil {
+			return o, errors.Join(err, heal(ctx))
+		}
 	}
 	if r.Ask && o.Settled {
 		if o.Answers, err = r.answers(struck); err != nil {
@@ -229,9 +240,12 @@ func (r *Rig) count(o *Outcome, c Case, s span, end time.Time) {
 	}
 	for _, client := range r.Monitor.Clients() {
 		gap, lost := gaps[client]
-		if slices.Contains(o.Struck, s.before[client]) {
+		switch {
+		case slices.Contains(o.Struck, s.before[client]):
 			o.Gaps = append(o.Gaps, gap)
-		} else if lost {
+		case c.who == oneInTurnReturn && s.before[client] != s.then[client]:
+			o.Moves = append(o.Moves, gap)
+		case lost:
 			o.Needless = append(o.Needless, gap)
 		}
 	}
