@@ -42,13 +42,13 @@ type Plane struct {
 // Open makes the maps of a cluster in the BPF file system directory dir, or
 // adopts those that are pinned there. Either way it holds no lease afterwards.
 // It fails with ErrLocked, ErrOtherVersion or a *MissingFeatureError.
-func Open(dir string, c *cluster.Cluster) (*Plane, error) { return open(dir, c, false) }
+func Open(dir string, c *cluster.Cluster) (*Plane, error) { return openPlane(dir, c, false) }
 
 // OpenInPlace is Open for an agent that takes the place of another one: whoever
 // renews the lease goes on.
-func OpenInPlace(dir string, c *cluster.Cluster) (*Plane, error) { return open(dir, c, true) }
+func OpenInPlace(dir string, c *cluster.Cluster) (*Plane, error) { return openPlane(dir, c, true) }
 
-func open(dir string, c *cluster.Cluster, inPlace bool) (*Plane, error) {
+func openPlane(dir string, c *cluster.Cluster, inPlace bool) (*Plane, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("raise the memory lock limit: %w", err)
 	}

@@ -122,7 +122,7 @@ func newRig(t testing.TB, s setup) *rig {
 	if err := p.syncAddresses(); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.syncPeers(); err != nil {
+	if err := p.SetPeers(p.cluster.Nodes); err != nil {
 		t.Fatal(err)
 	}
 	for k := range kinds {

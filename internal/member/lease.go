@@ -114,7 +114,14 @@ func (m *Member) activeEpoch() uint64 {
 // follow each other two leases apart at least, so that no message of one
 // passes for fresh when the next but one lives.
 func (m *Member) rejoin() {
-	if m.state != Fenced || m.leaveBy != 0 || m.now-m.bornAt < 2*m.cfg.Lease {
+	if m.leaveBy != 0 || m.now-m.bornAt < 2*m.cfg.Lease {
+		return
+	}
+	// It may have been put into a view and out again without hearing of it.
+	if a := m.active; m.state == Joining && a != nil && a.Members[m.cfg.Self-1].Incarnation == m.incarnation && !a.holds(m.cfg.Self, m.incarnation) {
+		m.reincarnate()
+	}
+	if m.state != Fenced {
 		return
 	}
 	heard, voters := m.heardSet().With(m.cfg.Self), m.voters()
@@ -149,4 +156,21 @@ func (m *Member) heardSet() (s Set) {
 		}
 	}
 	return s
+}
+
+// shun stops echoing nodes that are heard but have not acted for a lease and
+// more on a view that they are in: they may be deaf, and never learn of it.
+// After P of that they can be put out as if they were silent (clause L6).
+func (m *Member) shun() {
+	for _, n := range m.live {
+		p := &m.peers[n]
+		idle := m.active != nil && m.active == m.wanted.accepted && m.active.holds(n, p.incarnation) && m.hears(n) &&
+			!m.acts.Has(n) && m.now-m.activeSince > m.cfg.Lease+2*m.cfg.Interval
+		switch {
+		case !idle:
+			p.shunned = 0
+		case p.shunned == 0:
+			p.shunned = m.now
+		}
+	}
 }

@@ -273,6 +273,7 @@ func (m *Member) step() {
 	m.vote()
 	m.paths()
 	m.rejoin()
+	m.shun()
 	m.renew()
 	m.lapse()
 	m.propose()

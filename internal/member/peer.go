@@ -22,6 +22,7 @@ type peer struct {
 	rival       Time                // when another incarnation spoke while this one lived
 	duplicate   Time                // when this one spoke again after its rival: two hosts, one id
 	since       Time                // of its present state, as heard here
+	shunned     Time                // since when it is not echoed, though it is heard: see shun
 	listed      Incarnation         // in the view accepted last …
 	listedAt    Time                // … and since when this node has known that
 }
@@ -274,7 +275,12 @@ func (m *Member) Different(n NodeID) (indexes []int) {
 // silence is how long nothing has come from a node. What this node may have
 // granted before it started counts as heard then (clause R2), and what it
 // echoed to one that had yet to prove itself counts, too (clause L3).
-func (m *Member) silence(n NodeID) Time { return m.now - max(m.lastWord(n), m.started) }
+func (m *Member) silence(n NodeID) Time {
+	if at := m.peers[n].shunned; at != 0 {
+		return m.now - at
+	}
+	return m.now - max(m.lastWord(n), m.started)
+}
 
 // silent reports whether a lease that this node granted to n, in the last
 // heartbeat that it heard, is over by any clock (clause L3).

@@ -71,7 +71,7 @@ func (m *Member) echo(n NodeID) Echo {
 	if p.incarnation == 0 || p.candidate != 0 && p.candArrived > p.arrived {
 		e = Echo{Incarnation: p.candidate, Sent: p.candSent}
 	}
-	if a := m.wanted.accepted; a != nil && !a.Members[n-1].Live() && a.Members[n-1].Incarnation == e.Incarnation {
+	if a := m.wanted.accepted; p.shunned != 0 || a != nil && !a.Members[n-1].Live() && a.Members[n-1].Incarnation == e.Incarnation {
 		e.Incarnation, e.Sent = 0, 0
 	}
 	return e
