@@ -1,0 +1,71 @@
+//go:build privileged
+
+package e2e
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/shoal-net/shoal/internal/cluster"
+	"github.com/shoal-net/shoal/internal/lab"
+	"github.com/shoal-net/shoal/test/failover"
+)
+
+// How long clients may have no service: the target is 150 ms in the 99th
+// percentile on a quiet machine.
+const mostWithoutService = 300 * time.Millisecond
+
+// The faults of the short run; make soak has all of them, many times.
+var failoverFaults = map[cluster.Mode][]string{
+	cluster.Backend: {"kill-agent", "kill-heartbeat", "freeze-agent", "freeze-heartbeat", "freeze-both", "unplug", "mute", "deaf",
+		"power-off", "partition", "loss-5"},
+	cluster.Gateway: {"freeze-both", "power-off", "unplug-server", "mute-client", "deaf-server"},
+}
+
+// Clients of a node that fails are served by the others at once, nobody else
+// notices, and no packet is handled twice.
+func TestFailover(t *testing.T) {
+	for mode, faults := range failoverFaults {
+		t.Run(mode.String(), func(t *testing.T) {
+			log := &agentLog{}
+			rig, err := failover.NewShoal(t.Context(), lab.Options{Name: labName(), Binary: shoal, Mode: mode, Clients: 8, NoServices: true, Log: log},
+				failover.DefaultTiming, lab.MonitorOptions{Clients: 8, Interval: failoverProbes})
+			must(t, err)
+			closeRig(t, rig)
+			rig.Ask = mode == cluster.Backend
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("the agents' logs:\n%s", log)
+				}
+			})
+			for turn, fault := range faults {
+				o, err := rig.Run(t.Context(), caseOf(t, mode, 3, fault), turn)
+				t.Logf("%s of nodes %v: gaps %v, when it was over %v", fault, o.Struck, o.Gaps, o.Moves)
+				if err != nil {
+					t.Fatalf("%s: %v", fault, err)
+				}
+				checkOutcome(t, fault, o)
+			}
+		})
+	}
+}
+
+func checkOutcome(t *testing.T, fault string, o failover.Outcome) {
+	t.Helper()
+	if !o.Settled || !o.Healed {
+		t.Errorf("%s: the others took over: %v; all serve again: %v", fault, o.Settled, o.Healed)
+	}
+	if len(o.Gaps) > 0 && slices.Max(o.Gaps) > mostWithoutService {
+		t.Errorf("%s: clients without service for %v", fault, o.Gaps)
+	}
+	if o.Doubles > 0 {
+		t.Errorf("%s: %d packets were handled twice", fault, o.Doubles)
+	}
+	if len(o.Needless) > 0 {
+		t.Errorf("%s: clients interrupted without need, for %v", fault, o.Needless)
+	}
+	if o.Answers {
+		t.Errorf("%s: a node that was given up still answers", fault)
+	}
+}
