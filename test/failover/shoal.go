@@ -14,7 +14,10 @@ import (
 )
 
 // Shoal is the cluster that a lab builds by itself.
-type Shoal struct{ *lab.Lab }
+type Shoal struct {
+	*lab.Lab
+	views *views
+}
 
 // clusterName is the name of the lab's clusters.
 const clusterName = "lab"
@@ -122,17 +125,8 @@ func (s Shoal) Leader() (int, error) {
 // Victim is each node in turn.
 func (s Shoal) Victim(turn int) (int, error) { return turn%len(s.Nodes) + 1, nil }
 
-// Takeovers is the number of views that the nodes have had: the epoch's rounds.
-// Nodes that know nothing of views count what they wrote.
-func (s Shoal) Takeovers() int {
-	newest := uint64(0)
-	for _, n := range s.Nodes {
-		if snapshot, err := s.inspect(n); err == nil && snapshot != nil {
-			newest = max(newest, snapshot.TableEpoch)
-		}
-	}
-	return int(newest >> 8)
-}
+// Takeovers is the number of views that nodes have acted on.
+func (s Shoal) Takeovers() int { return s.views.count() }
 
 // A Timing is how often nodes send heartbeats and how long a lease is.
 type Timing struct {
@@ -150,11 +144,13 @@ var (
 // NewShoal builds a lab with a cluster of that timing, and observes it.
 func NewShoal(ctx context.Context, o lab.Options, t Timing, m lab.MonitorOptions) (*Rig, error) {
 	o.NodeConfig = func(_ int, file string) string { return file + t.settings }
+	v := &views{to: o.Log, seen: map[string]bool{}}
+	o.Log = v
 	l, err := lab.New(ctx, o)
 	if err != nil {
 		return nil, err
 	}
-	r, err := NewRig(l, Shoal{l}, m)
+	r, err := NewRig(l, Shoal{l, v}, m)
 	if err != nil {
 		return nil, err
 	}
