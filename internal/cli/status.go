@@ -22,9 +22,10 @@ func statusCommand(env *Env) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "status [CLUSTER…]",
-		Short: "Show interfaces, lease, buckets and counters of this node",
+		Short: "Show a cluster as this node sees it, and what this node does",
 		Long: `Shows the named clusters on this host, or all of the instance. It reads the
-data plane itself, so it tells the truth also where the agent hangs or is gone.
+data plane itself, so it tells the truth also where the agent hangs or is gone;
+what the nodes know of each other it asks the agent.
 
 Counters that begin with pass_ or handle_ count frames that went on to the
 host, answer_ those that the host answers, drop_ those that did not go on,
@@ -87,6 +88,9 @@ func status(w io.Writer, instance string, names []string, interval time.Duration
 func printStatus(w io.Writer, s *agent.Status) {
 	fmt.Fprintf(w, "cluster %s, mode %s, node %d (%s)\n", s.Cluster, s.Mode, s.Node, s.NodeName)
 	fmt.Fprintf(w, "agent   %s\n", agentWords(s))
+	if s.Members != nil {
+		fmt.Fprintf(w, "view    %s\n", viewWords(s.Members))
+	}
 	fmt.Fprintf(w, "lease   %s\n", leaseWords(s))
 	b := s.Buckets
 	fmt.Fprintf(w, "buckets %d: %d owned, %d acquiring, %d draining, %d foreign\n", b.Total, b.Owned, b.Acquiring, b.Draining, b.Foreign)
@@ -94,15 +98,23 @@ func printStatus(w io.Writer, s *agent.Status) {
 		fmt.Fprintf(w, "WARNING %s\n", warning)
 	}
 	fmt.Fprintln(w)
+	if s.Members != nil {
+		printMembership(w, s)
+	} else {
+		printShares(w, s)
+	}
+	for _, ifc := range s.Interfaces {
+		printInterface(w, ifc)
+	}
+}
+
+func printShares(w io.Writer, s *agent.Status) {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "NODE\tNAME\tBUCKETS\tPACKETS\tPER SECOND")
 	for _, n := range s.Nodes {
 		fmt.Fprintf(t, "%d\t%s\t%d\t%d\t%.0f\n", n.ID, n.Name, n.Buckets, n.Packets, n.Rate)
 	}
 	t.Flush()
-	for _, ifc := range s.Interfaces {
-		printInterface(w, ifc)
-	}
 }
 
 func agentWords(s *agent.Status) string {

@@ -13,7 +13,7 @@ func (c *Cluster) CheckReload(next *Cluster) error {
 	before, names := c.Settings()
 	after, _ := next.Settings()
 	for i := range names {
-		if before[i] != after[i] && names[i] != "partition" {
+		if before[i] != after[i] {
 			keys = append(keys, names[i])
 		}
 	}
@@ -21,7 +21,7 @@ func (c *Cluster) CheckReload(next *Cluster) error {
 		"cluster":                       c.Name == next.Name,
 		"node":                          c.Self == next.Self,
 		"interfaces":                    slices.EqualFunc(c.Interfaces, next.Interfaces, sameInterface),
-		"heartbeat_interfaces":          slices.Equal(c.Membership.Interfaces, next.Membership.Interfaces),
+		"heartbeat-interfaces":          slices.Equal(c.Membership.Interfaces, next.Membership.Interfaces),
 		"action":                        c.Action == next.Action,
 		"nodes (addresses and buckets)": next.HasMembership(),
 	} {

@@ -81,7 +81,7 @@ func Run() error {
 	defer p.close()
 	agent.tell(Event{Kind: Ready})
 	for _, l := range lacking {
-		p.warn("%s: heartbeats may be late on a busy host", l)
+		p.warn("%s", l)
 	}
 	return p.run()
 }

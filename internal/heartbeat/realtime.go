@@ -31,14 +31,14 @@ func becomeRealtime() (lacking []string) {
 		what string
 		do   func() error
 	}{
-		{"real-time priority", setScheduler},
-		{"locked memory", lockMemory},
-		{"protection from the out-of-memory killer", func() error {
+		{"no real-time priority, heartbeats are late on a busy host", setScheduler},
+		{"memory is not locked, heartbeats are late when it is short", lockMemory},
+		{"the node is lost when memory runs out", func() error {
 			return os.WriteFile("/proc/self/oom_score_adj", []byte("-1000"), 0)
 		}},
 	} {
 		if err := step.do(); err != nil {
-			lacking = append(lacking, fmt.Sprintf("no %s: %v", step.what, err))
+			lacking = append(lacking, fmt.Sprintf("%s: %v", step.what, err))
 		}
 	}
 	return lacking

@@ -114,7 +114,7 @@ func viewStatus(ms *member.Status, now time.Duration) *ViewStatus {
 		Epoch: uint64(v.Epoch), Round: uint64(v.Epoch) >> 8, Proposer: int(v.Epoch.Proposer()),
 		Coordinator: int(ms.Coordinator), Digest: fmt.Sprintf("%x", v.Digest[:]),
 		SinceMS: milliseconds(now - ms.ViewSince), Reason: v.Reason, Alone: v.Alone, Settled: v.Settled,
-		Voters: []int{}, Moving: len(v.Moves),
+		Voters: []int{}, Moving: moving(ms),
 	}
 	for n := member.NodeID(1); n <= member.MaxNodes; n++ {
 		if v.Voters.Has(n) {
@@ -122,6 +122,22 @@ func viewStatus(ms *member.Status, now time.Duration) *ViewStatus {
 		}
 	}
 	return s
+}
+
+// moving counts the buckets whose old owners are not known to have let go.
+func moving(ms *member.Status) (n int) {
+	behind := member.Set(0)
+	for _, peer := range ms.Peers {
+		if peer.Present && peer.Active.Epoch < ms.View.Epoch {
+			behind = behind.With(peer.ID)
+		}
+	}
+	for _, m := range ms.View.Moves {
+		if m.Old&behind != 0 {
+			n++
+		}
+	}
+	return n
 }
 
 func (p *process) nodeStatus(ms *member.Status, now time.Duration) (nodes []NodeStatus) {

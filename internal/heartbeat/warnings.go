@@ -55,9 +55,7 @@ func (p *process) warnings(ms *member.Status, now time.Duration) []string {
 	if p.storeError != "" {
 		add("%s: until it can, this node agrees to no change of the view", p.storeError)
 	}
-	for _, what := range p.lacking {
-		add("%s: heartbeats may be late on a busy host", what)
-	}
+	lines = append(lines, p.lacking...)
 	if worst := p.late.lastMinute(now); worst > p.cluster.Lease/2 {
 		add("heartbeats were up to %s late within the last minute: the host is overloaded, or a longer `lease` fits it", worst.Round(time.Millisecond))
 	}
