@@ -222,7 +222,7 @@ func (m *Member) recover() {
 	if newest != m.wanted.accepted {
 		m.accept(newest) // it may have before; and no lease stands on its word
 	}
-	m.amnesiac = false
+	m.amnesiac, m.recovered = false, m.now
 	m.wanted.promised = max(m.wanted.promised, top)
 	// A ballot of an earlier life may be about that nobody heard here knows of.
 	m.spent = max(m.spent, top) + Epoch(m.random()%(1<<16))<<8

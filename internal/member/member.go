@@ -64,6 +64,7 @@ type Member struct {
 	ownPast               Incarnation // the one before previous
 	state                 State
 	amnesiac              bool // may not vote yet for lack of memory (clause R3)
+	recovered             Time // when amnesia ended
 	forgot                bool // started without memory
 	carrier               uint8
 	bornAt                Time // when the incarnation was drawn, or the process started

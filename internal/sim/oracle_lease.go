@@ -83,10 +83,10 @@ func (o *oracle) leased(w *World, h *host, fx *member.Effects) {
 // (clause A6).
 func (o *oracle) extends(w *World, h *host, fx *member.Effects, v *member.View) bool {
 	now := h.clock.read(w.now)
-	if !h.config.Available || v.Voters.Len() != 2 || v.Voters != v.OldVoters || !v.Voters.Has(h.id) {
+	if all := v.Voters | v.OldVoters; !h.config.Available || all.Len() != 2 || !all.Has(h.id) {
 		return false
 	}
-	last := o.lastHeard(w, h, v.Voters)
+	last := o.lastHeard(w, h, v.Voters|v.OldVoters)
 	return now-last >= w.Lease-2*w.Interval && o.proof[h.index] > last &&
 		h.plane.deadline >= now && fx.LeaseDeadline <= now+3*w.Interval/2
 }

@@ -1,0 +1,58 @@
+package sim
+
+var mutations = []mutation{
+	{"drift", "L3: the margin for clocks", []edit{
+		{"const Drift = 1030", "const Drift = 1000"}}},
+	{"receipt", "L1: a lease counts from the sending", []edit{
+		{"deadline = stamp + m.cfg.Lease", "deadline = m.now + m.cfg.Lease"}}},
+	{"echo", "L5: no echo to those voted out", []edit{
+		{"e.Incarnation, e.Sent = 0, 0", "e.Heard = 0"}}},
+	{"silence", "R2: silence after a start", []edit{
+		{"return m.now < m.started+m.patience()", "return false"}}},
+	{"disk", "R1: on disk before it is said", []edit{
+		{"Promised: m.durable.promised", "Promised: m.wanted.promised"},
+		{"if a := m.durable.accepted; a != nil {", "if a := m.wanted.accepted; a != nil {"}}},
+	{"vote", "L3: a voter judges by what it heard itself", []edit{
+		{"return m.silent(n) && (v.Alone || m.now-v.votersSince >= m.patience())", "return true"}}},
+	{"taking", "T3: the new owner waits for the old one's word", []edit{
+		{"waiting = waiting.With(n)", "waiting = 0"}}},
+	{"moves", "T2: old owners are remembered", []edit{
+		{"v.Moves = append(v.Moves, Move{uint16(b), old})", "continue"}}},
+	{"settled", "T2: moves are kept until all have followed", []edit{
+		{"c.Settled = m.settled(parent)", "c.Settled = true"}}},
+	{"acting", "T2: in force before it is said", []edit{
+		{"m.body.Active, m.body.Acting = m.active.ID(), m.acting()", "m.body.Active, m.body.Acting = m.wanted.accepted.ID(), m.acting()"}}},
+	{"half", "V2: a majority is more than half", []edit{
+		{"2*(s&voters).Len() > voters.Len()", "2*(s&voters).Len() >= voters.Len()"}}},
+	{"quorum", "L1: a majority grants a lease", []edit{
+		{"need := voters.Len()/2 + 1", "need := (voters.Len() + 1) / 2"}}},
+	{"grants", "L2: an echo counts for one set of voters", []edit{
+		{"p.grantOf == grants &&", "p.grantOf|grants != 0 &&"}}},
+	{"replay", "M3: who greets must echo something fresh", []edit{
+		{"if e.Incarnation != m.incarnation || e.Sent <= p.echoed || e.Sent > m.sent || m.now-e.Sent >= m.cfg.Lease {", "if e.Sent < 0 {"}}},
+	{"stale", "M1: the newest counts", []edit{
+		{"if !fresh && hb.Sent <= p.hb.Sent {", "if !fresh && hb.Sent == p.hb.Sent {"}}},
+	{"amnesia", "R3: no vote without memory", []edit{
+		{"m.amnesiac, m.forgot = stored == nil, stored == nil", "m.amnesiac, m.forgot = false, stored == nil"}}},
+	{"fence", "S3: fenced is said when it is true", []edit{
+		{"\tm.zero()\n", ""},
+		{"if !m.inActive() || m.state == Fenced {", "if !m.inActive() {"}}},
+	{"voters", "V6: the old voters have a say", []edit{
+		{"c.OldVoters, c.Voters = c.Voters, target", "c.OldVoters, c.Voters = target, target"}}},
+	{"newvoters", "V6: leases on the old voters run out first", []edit{
+		{"return m.silent(n) && (v.Alone || m.now-v.votersSince >= m.patience())", "return m.silent(n)"}}},
+	{"promise", "V3: no vote below a promise", []edit{
+		{"v.Epoch >= m.wanted.promised &&", "true &&"}}},
+	{"chain", "V5: built on the newest view accepted", []edit{
+		{"parent, known = m.newest(by)", "parent, known = m.wanted.accepted, true"}}},
+	{"evidence", "A2: something outside answers", []edit{
+		{"|| !m.silent(n) || m.evidence <= m.lastWord(n) ||", "|| !m.silent(n) ||"}}},
+	{"alone", "A1: nothing heard for longer than any lease", []edit{
+		{"|| !m.silent(n) || m.evidence <= m.lastWord(n) ||", "|| m.evidence <= m.lastWord(n) ||"}}},
+	{"rival", "A4: who hears another serve alone stops", []edit{
+		{"|| m.rivalled()", ""}}},
+	{"lapse", "P1: who cannot hear says so", []edit{
+		{"m.fence(\"its lease ran out: too few of the others answer\")", ""}}},
+	{"leaving", "S6: leaving is not gone", []edit{
+		{"return p.hb.State == Fenced", "return p.hb.State >= Leaving"}}},
+}
