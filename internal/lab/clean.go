@@ -61,9 +61,11 @@ func cleanOne(ctx context.Context, name, binary string) error {
 	configs, _ := filepath.Glob(dir.file("node*.yaml"))
 	for _, file := range configs {
 		node := strings.TrimSuffix(filepath.Base(file), ".yaml")
+		instance := plan{Options{Name: name}}.instance(node)
 		if ns := net[node]; ns != nil {
-			err = errors.Join(err, runDown(ctx, ns, binary, plan{Options{Name: name}}.instance(node)))
+			err = errors.Join(err, runDown(ctx, ns, binary, instance))
 		}
+		err = errors.Join(err, forget(instance))
 	}
 	return errors.Join(err, removeNetwork(net), dir.remove())
 }

@@ -108,7 +108,7 @@ func (l *Lab) takeDown() error {
 	errs := make([]error, len(l.Nodes))
 	var wg sync.WaitGroup
 	for i, n := range l.Nodes {
-		wg.Go(func() { errs[i] = n.shutDown() })
+		wg.Go(func() { errs[i] = errors.Join(n.shutDown(), forget(n.Instance)) })
 	}
 	wg.Wait()
 	l.services.close()

@@ -100,3 +100,16 @@ func (d *runDir) remove() error {
 	}
 	return nil
 }
+
+// memoryDir is where a node keeps what it must know after a restart of its host
+// (internal/agent). Nodes of a lab are new ones each time.
+const memoryDir = "/var/lib/shoal"
+
+// forget removes what a node has written down for its next start.
+func forget(instance string) error {
+	if err := os.RemoveAll(filepath.Join(memoryDir, instance)); err != nil {
+		return fmt.Errorf("remove the memory of a node: %w", err)
+	}
+	_ = os.Remove(memoryDir) // fails where another node has something there
+	return nil
+}

@@ -79,7 +79,7 @@ func (r *labRun) agentPID(t *testing.T, node int) int {
 // traces lists what there is of the lab: namespaces, files, mounts, processes.
 func (r *labRun) traces(t *testing.T) (all []string) {
 	t.Helper()
-	for _, dir := range []string{"/run/netns", runDir} {
+	for _, dir := range []string{"/run/netns", runDir, "/var/lib/shoal"} {
 		filepath.WalkDir(dir, func(path string, _ os.DirEntry, _ error) error {
 			if strings.Contains(path, r.name) {
 				all = append(all, path)
