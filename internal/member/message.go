@@ -80,6 +80,7 @@ type Heartbeat struct {
 	Weight    uint16         // that the sender's file asks for; 100 is one share
 	Promised  Epoch          // highest ballot promised or accepted
 	Accepted  ViewID         // highest view accepted
+	Ended     Set            // live nodes of that view whose incarnation has ended by their own word
 	Grants    uint64         // of the accepted view (ViewHeader.Grants): which leases the echoes stand for
 	Active    ViewID         // view that the sender's data plane acts on
 	Acting    Set            // live nodes of that view that have said, to anyone, that they act on it

@@ -84,7 +84,7 @@ func (m *Member) Receive(now, arrived Time, iface int, msg *Message) Verdict {
 func (m *Member) news(a, b *Heartbeat) bool {
 	if a.State != b.State || a.Fit != b.Fit || a.Amnesiac != b.Amnesiac || a.Listed != b.Listed ||
 		a.Suspects != b.Suspects || a.Weight != b.Weight || a.Promised != b.Promised ||
-		a.Accepted != b.Accepted || a.Active != b.Active || a.Acting != b.Acting || a.Alone != b.Alone || a.Carrier != b.Carrier {
+		a.Accepted != b.Accepted || a.Ended != b.Ended || a.Active != b.Active || a.Acting != b.Acting || a.Alone != b.Alone || a.Carrier != b.Carrier {
 		return true
 	}
 	for _, n := range m.live {
@@ -304,8 +304,27 @@ func (m *Member) present(n NodeID) bool {
 }
 
 // gone reports whether an incarnation of a node has ended by that node's own
-// word: it says so, or a later one lives (clause S3).
+// word, which may have come by way of others (clause S3).
 func (m *Member) gone(n NodeID, i Incarnation) bool {
+	if m.ownWord(n, i) {
+		return true
+	}
+	a := m.wanted.accepted
+	if a == nil || n == m.cfg.Self || a.Members[n-1].Incarnation != i {
+		return false
+	}
+	id := a.ID()
+	for _, o := range m.live {
+		if hb := &m.peers[o].hb; hb.Ended.Has(n) && hb.Accepted == id {
+			return true
+		}
+	}
+	return false
+}
+
+// ownWord reports whether a node has said that an incarnation of it has ended:
+// it is fenced, or a later one lives.
+func (m *Member) ownWord(n NodeID, i Incarnation) bool {
 	if n == m.cfg.Self {
 		return i != m.incarnation || m.state == Fenced
 	}

@@ -46,7 +46,7 @@ func (m *Member) heartbeat() {
 		Lateness: m.lateness, Echoes: echoes,
 	}
 	if a := m.durable.accepted; a != nil {
-		m.body.Accepted = a.ID()
+		m.body.Accepted, m.body.Ended = a.ID(), m.ended(a)
 	}
 	if a := m.wanted.accepted; a != nil && m.voting() {
 		m.body.Grants = a.Grants()
@@ -61,6 +61,17 @@ func (m *Member) heartbeat() {
 	for _, n := range m.strangers {
 		m.body.Echoes[n-1] = m.echo(n)
 	}
+}
+
+// ended is the set of a view's live nodes that have ended, as far as this node
+// has met their words itself.
+func (m *Member) ended(v *View) (s Set) {
+	for left := v.live(); left != 0; left &= left - 1 {
+		if n := left.first(); m.ownWord(n, v.Members[n-1].Incarnation) {
+			s = s.With(n)
+		}
+	}
+	return s
 }
 
 // echo is what this node grants another: leases to incarnations that it has

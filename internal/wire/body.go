@@ -19,7 +19,7 @@ const (
 
 // Sizes of bodies without what is of no fixed length.
 const (
-	heartbeatSize = 197
+	heartbeatSize = 205
 	echoSize      = 17
 	viewSize      = 2
 	fetchSize     = 27
@@ -89,6 +89,7 @@ func appendHeartbeat(b []byte, h *member.Heartbeat) []byte {
 	b = binary.BigEndian.AppendUint16(b, h.Weight)
 	b = binary.BigEndian.AppendUint64(b, uint64(h.Promised))
 	b = h.Accepted.AppendBinary(b)
+	b = binary.BigEndian.AppendUint64(b, uint64(h.Ended))
 	b = binary.BigEndian.AppendUint64(b, h.Grants)
 	b = h.Active.AppendBinary(b)
 	b = binary.BigEndian.AppendUint64(b, uint64(h.Acting))
@@ -186,6 +187,7 @@ func decodeHeartbeat(b []byte, h *member.Heartbeat) error {
 	h.Weight = r.uint16()
 	h.Promised = member.Epoch(r.uint64())
 	h.Accepted = r.viewID()
+	h.Ended = member.Set(r.uint64())
 	h.Grants = r.uint64()
 	h.Active = r.viewID()
 	h.Acting = member.Set(r.uint64())

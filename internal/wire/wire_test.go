@@ -47,6 +47,7 @@ func drawHeartbeat(t *rapid.T) *member.Heartbeat {
 		Listed:    member.Set(rapid.Uint64().Draw(t, "listed")),
 		Settings:  member.Settings(rapid.SliceOfN(rapid.Uint32(), 16, 16).Draw(t, "settings")),
 		Carrier:   rapid.Uint8().Draw(t, "carrier"),
+		Ended:     member.Set(rapid.Uint64().Draw(t, "ended")),
 		Acting:    member.Set(rapid.Uint64().Draw(t, "acting")),
 		Suspects:  member.Set(rapid.Uint64().Draw(t, "suspects")),
 		Weight:    rapid.Uint16Max(member.MaxWeight).Draw(t, "weight"),
@@ -166,8 +167,8 @@ func TestSizes(t *testing.T) {
 		body member.Body
 		want int
 	}{
-		{&member.Heartbeat{}, 238},
-		{heartbeat, 1326},
+		{&member.Heartbeat{}, 246},
+		{heartbeat, 1334},
 		{view, 1053},
 		{&member.Fetch{}, 68},
 		{&member.Chunk{Data: make([]byte, member.ChunkSize)}, 1095},
