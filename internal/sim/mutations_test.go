@@ -9,6 +9,9 @@ var mutations = []mutation{
 		{"e.Incarnation, e.Sent = 0, 0", "e.Heard = 0"}}},
 	{"silence", "R2: silence after a start", []edit{
 		{"return m.now < m.started+m.patience()", "return false"}}},
+	{"restart", "R2: what may have been granted counts as heard", []edit{
+		{"return m.now < m.started+m.patience()", "return false"},
+		{"return m.now - max(m.lastWord(n), m.started)", "return m.now - m.lastWord(n)"}}},
 	{"disk", "R1: on disk before it is said", []edit{
 		{"Promised: m.durable.promised", "Promised: m.wanted.promised"},
 		{"if a := m.durable.accepted; a != nil {", "if a := m.wanted.accepted; a != nil {"}}},
@@ -48,7 +51,8 @@ var mutations = []mutation{
 	{"evidence", "A2: something outside answers", []edit{
 		{"|| !m.silent(n) || m.evidence <= m.lastWord(n) ||", "|| !m.silent(n) ||"}}},
 	{"alone", "A1: nothing heard for longer than any lease", []edit{
-		{"|| !m.silent(n) || m.evidence <= m.lastWord(n) ||", "|| m.evidence <= m.lastWord(n) ||"}}},
+		{"|| !m.silent(n) || m.evidence <= m.lastWord(n) ||", "|| m.evidence <= m.lastWord(n) ||"},
+		{"return m.silent(n) && (v.Alone ||", "return v.Alone || m.silent(n) && ("}}},
 	{"rival", "A4: who hears another serve alone stops", []edit{
 		{"|| m.rivalled()", ""}}},
 	{"lapse", "P1: who cannot hear says so", []edit{
