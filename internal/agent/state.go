@@ -149,6 +149,7 @@ func replaceFile(path string, data []byte) (err error) {
 
 func removeState(p Paths) error {
 	_ = os.Remove(p.state() + ".partial")
+	_ = os.Remove(p.socket())
 	if err := os.Remove(p.state()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove %s: %w", p.state(), err)
 	}

@@ -109,21 +109,19 @@ func (p *process) receive(path, from int, arrived time.Duration, payload []byte)
 	}
 }
 
-// perform does what the member asks for, in the order of the effects' fields:
-// a lease that ends ends before anything is said.
+// perform does what the member asks for, and says nothing before it is done. A
+// lease ends before the table changes; it begins, or goes over to a new epoch,
+// after: between the two no packet would be let pass.
 func (p *process) perform() {
 	fx := p.m.Effects()
-	if fx.LeaseSet {
-		p.control.SetLease(fx.LeaseEpoch, fx.LeaseDeadline)
-		if serves := fx.LeaseDeadline > 0; serves != p.serving {
-			p.serving = serves
-			if serves {
-				p.agent.tell(Event{Kind: Serving})
-			}
-		}
+	if fx.LeaseSet && fx.LeaseDeadline == 0 {
+		p.setLease(fx)
 	}
 	if fx.TableSet {
 		p.control.SetTable(fx.TableEpoch, fx.Table)
+	}
+	if fx.LeaseSet && fx.LeaseDeadline != 0 {
+		p.setLease(fx)
 	}
 	if fx.Store != nil {
 		p.store.submit(*fx.Store, fx.StoreSeq)
@@ -139,6 +137,16 @@ func (p *process) perform() {
 	}
 	if fx.Left {
 		p.ending = Event{Kind: Left}
+	}
+}
+
+func (p *process) setLease(fx *member.Effects) {
+	p.control.SetLease(fx.LeaseEpoch, fx.LeaseDeadline)
+	if serves := fx.LeaseDeadline > 0; serves != p.serving {
+		p.serving = serves
+		if serves {
+			p.agent.tell(Event{Kind: Serving})
+		}
 	}
 }
 

@@ -37,7 +37,8 @@ type Send struct {
 	Message    *Message
 }
 
-// Effects is what an event asks for, to be done in the order of the fields.
+// Effects is what an event asks for, to be done in the order of the fields; but
+// a lease that does not end (LeaseDeadline > 0) after the table.
 type Effects struct {
 	LeaseSet      bool
 	LeaseEpoch    uint64
@@ -59,6 +60,7 @@ type Member struct {
 	random func() uint64
 
 	now, started          Time
+	reading               bool // what came while the process was stopped is being read
 	graceUntil            Time // no suspicion before: see begin
 	incarnation, previous Incarnation
 	ownPast               Incarnation // the one before previous
@@ -166,6 +168,7 @@ func (m *Member) begin(now Time) {
 	// the others for an interval before it accuses anyone (clause L4).
 	if now-m.now > m.cfg.Lease/2 {
 		m.graceUntil = now + m.cfg.Interval + m.cfg.Interval/4
+		m.reading = true
 	}
 	m.now = max(now, m.now)
 	m.stirred = false
@@ -187,6 +190,7 @@ func (m *Member) name(n NodeID) string {
 // given to Receive.
 func (m *Member) Tick(now Time) {
 	m.begin(now)
+	m.reading = false
 	m.step()
 }
 

@@ -7,7 +7,9 @@ const pace = 40
 // speak sends the heartbeat when it is due, and at once when something
 // changed that others act on (clause M2).
 func (m *Member) speak() {
-	if m.mute() || m.left || m.impostor() {
+	// A word in the midst of what came during a pause would echo old stamps,
+	// and the next one is an interval away.
+	if m.mute() || m.left || m.impostor() || m.reading {
 		return
 	}
 	due := m.now >= m.nextSend

@@ -167,6 +167,7 @@ func (w *World) inform(h *host) {
 const (
 	lease = iota
 	table
+	begins // of a lease, or its going on
 	store
 	sends
 	probe
@@ -201,9 +202,8 @@ func (w *World) do(h *host, fx *member.Effects, first, last int) {
 	for stage := first; stage < last; stage++ {
 		switch stage {
 		case lease:
-			if fx.LeaseSet {
-				w.oracle.leased(w, h, fx)
-				h.plane.deadline, h.plane.leaseEpoch = fx.LeaseDeadline, fx.LeaseEpoch
+			if fx.LeaseSet && fx.LeaseDeadline == 0 {
+				w.lease(h, fx)
 			}
 		case table:
 			if fx.TableSet {
@@ -211,6 +211,11 @@ func (w *World) do(h *host, fx *member.Effects, first, last int) {
 				h.plane.load(fx.TableEpoch, fx.Table)
 			}
 			if fx.LeaseSet || fx.TableSet {
+				w.oracle.refresh(w, h)
+			}
+		case begins:
+			if fx.LeaseSet && fx.LeaseDeadline != 0 {
+				w.lease(h, fx)
 				w.oracle.refresh(w, h)
 			}
 		case store:
@@ -234,6 +239,11 @@ func (w *World) do(h *host, fx *member.Effects, first, last int) {
 		h.plane = plane{}
 		w.oracle.refresh(w, h)
 	}
+}
+
+func (w *World) lease(h *host, fx *member.Effects) {
+	w.oracle.leased(w, h, fx)
+	h.plane.deadline, h.plane.leaseEpoch = fx.LeaseDeadline, fx.LeaseEpoch
 }
 
 func (w *World) send(h *host, s *member.Send) {
