@@ -13,8 +13,8 @@ var mutations = []mutation{
 		{"return m.now < m.started+m.patience()", "return false"},
 		{"return m.now - max(m.lastWord(n), m.started)", "return m.now - m.lastWord(n)"}}},
 	{"disk", "R1: on disk before it is said", []edit{
-		{"Promised: m.durable.promised", "Promised: m.wanted.promised"},
-		{"if a := m.durable.accepted; a != nil {", "if a := m.wanted.accepted; a != nil {"}}},
+		{"Suspects: m.suspects(), Promised: m.durable.promised", "Suspects: m.suspects(), Promised: m.wanted.promised"},
+		{"if a := m.durable.accepted; a != nil {\n\t\tm.body.Accepted", "if a := m.wanted.accepted; a != nil {\n\t\tm.body.Accepted"}}},
 	{"vote", "L3: a voter judges by what it heard itself", []edit{
 		{"return m.silent(n) && (v.Alone || m.now-v.votersSince >= m.patience())", "return true"}}},
 	{"taking", "T3: the new owner waits for the old one's word", []edit{
@@ -33,8 +33,6 @@ var mutations = []mutation{
 		{"p.grantOf == grants &&", "p.grantOf|grants != 0 &&"}}},
 	{"replay", "M3: who greets must echo something fresh", []edit{
 		{"if e.Incarnation != m.incarnation || e.Sent <= p.echoed || e.Sent > m.sent || m.now-e.Sent >= m.cfg.Lease {", "if e.Sent < 0 {"}}},
-	{"stale", "M1: the newest counts", []edit{
-		{"if !fresh && hb.Sent <= p.hb.Sent {", "if !fresh && hb.Sent == p.hb.Sent {"}}},
 	{"amnesia", "R3: no vote without memory", []edit{
 		{"m.amnesiac, m.forgot = stored == nil, stored == nil", "m.amnesiac, m.forgot = false, stored == nil"}}},
 	{"fence", "S3: fenced is said when it is true", []edit{
@@ -55,6 +53,8 @@ var mutations = []mutation{
 		{"return m.silent(n) && (v.Alone ||", "return v.Alone || m.silent(n) && ("}}},
 	{"rival", "A4: who hears another serve alone stops", []edit{
 		{"|| m.rivalled()", ""}}},
+	{"extend", "A6: something outside answers who extends its lease", []edit{
+		{"last < m.cfg.Lease-2*m.cfg.Interval || m.evidence <= last", "last < m.cfg.Lease-2*m.cfg.Interval"}}},
 	{"lapse", "P1: who cannot hear says so", []edit{
 		{"m.fence(\"its lease ran out: too few of the others answer\")", ""}}},
 	{"leaving", "S6: leaving is not gone", []edit{
