@@ -162,12 +162,14 @@ func (m *Member) heardSet() (s Set) {
 // more on a view that they are in: they may be deaf, and never learn of it.
 // After P of that they can be put out as if they were silent (clause L6).
 func (m *Member) shun() {
-	for _, n := range m.live {
+	idle := Set(0)
+	if m.active != nil && m.active == m.wanted.accepted && m.now-m.activeSince > m.cfg.Lease+2*m.cfg.Interval {
+		idle = m.active.live() &^ m.acts
+	}
+	for n := NodeID(1); n <= MaxNodes; n++ {
 		p := &m.peers[n]
-		idle := m.active != nil && m.active == m.wanted.accepted && m.active.holds(n, p.incarnation) && m.hears(n) &&
-			!m.acts.Has(n) && m.now-m.activeSince > m.cfg.Lease+2*m.cfg.Interval
 		switch {
-		case !idle:
+		case !idle.Has(n) || n == m.cfg.Self || m.now-m.lastWord(n) >= m.patience():
 			p.shunned = 0
 		case p.shunned == 0:
 			p.shunned = m.now

@@ -139,7 +139,7 @@ func (m *Member) wishWithout(c *change, n NodeID, e *Entry, unlisted bool) {
 
 // wishState follows what a live node says of itself.
 func (m *Member) wishState(c *change, n NodeID, e *Entry, unlisted bool) {
-	unlisted = unlisted && c.othersServe(n)
+	unlisted = unlisted && m.othersServe(c, n)
 	if (m.stateOf(n) == Leaving || unlisted) && e.State != Leaving {
 		e.State = Leaving
 		if unlisted {
@@ -155,9 +155,9 @@ func (m *Member) wishState(c *change, n NodeID, e *Entry, unlisted bool) {
 }
 
 // othersServe reports whether anybody else can take buckets over.
-func (c *change) othersServe(n NodeID) bool {
+func (m *Member) othersServe(c *change, n NodeID) bool {
 	for i, e := range c.Members {
-		if NodeID(i+1) != n && e.State == Serving && e.Weight > 0 {
+		if o := NodeID(i + 1); o != n && (o == m.cfg.Self || m.present(o)) && e.State == Serving && e.Weight > 0 {
 			return true
 		}
 	}

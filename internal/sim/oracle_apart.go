@@ -89,9 +89,9 @@ func (o *oracle) excused(w *World, a, b *host) bool {
 	return false
 }
 
-// actsOn returns the view that a host's data plane has a lease for.
+// actsOn returns the view of the table that a host's data plane has.
 func (o *oracle) actsOn(h *host) *member.View {
-	return o.byEpoch[member.Epoch(h.plane.leaseEpoch)]
+	return o.byEpoch[member.Epoch(h.plane.tableEpoch)]
 }
 
 // together returns the hosts that were in touch with one at an instant, also by
