@@ -169,7 +169,7 @@ func (m *Member) shun() {
 	for n := NodeID(1); n <= MaxNodes; n++ {
 		p := &m.peers[n]
 		switch {
-		case !idle.Has(n) || n == m.cfg.Self || m.now-m.lastWord(n) >= m.patience():
+		case !idle.Has(n) || n == m.cfg.Self || !m.echoed(n, m.active.Members[n-1].Incarnation) || m.now-m.lastWord(n) >= m.patience():
 			p.shunned = 0
 		case p.shunned == 0:
 			p.shunned = m.now
