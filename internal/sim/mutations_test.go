@@ -17,6 +17,8 @@ var mutations = []mutation{
 		{"if a := m.durable.accepted; a != nil {\n\t\tm.body.Accepted", "if a := m.wanted.accepted; a != nil {\n\t\tm.body.Accepted"}}},
 	{"vote", "L3: a voter judges by what it heard itself", []edit{
 		{"return m.silent(n) && (v.Alone || m.now-v.votersSince >= m.patience())", "return true"}}},
+	{"accused", "V5: a majority suspects who is put out", []edit{
+		{"return by.majority(voters)", "return by != 0"}}},
 	{"taking", "T3: the new owner waits for the old one's word", []edit{
 		{"waiting = waiting.With(n)", "waiting = 0"}}},
 	{"moves", "T2: old owners are remembered", []edit{
