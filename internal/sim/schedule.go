@@ -87,6 +87,7 @@ func (w *World) rest() instant { return 12*w.patience() + 2*second }
 // repair ends all faults and makes all files say the same.
 func (w *World) repair() {
 	w.Do("heal")
+	w.Noise = 0
 	for _, h := range w.hosts {
 		h.config.Listed = w.listed
 		if h.running() {
