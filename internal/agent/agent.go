@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/shoal-net/shoal/internal/cluster"
@@ -46,7 +47,9 @@ type Agent struct {
 	state   *State
 	links   []*attached
 
-	heart    *heartbeat.Process
+	heart    *heartbeat.Process                // the loop's
+	asked    atomic.Pointer[heartbeat.Process] // the same, for questions
+	progress atomic.Int64                      // when the loop last began anew, Unix time in ns
 	requests chan request
 }
 
@@ -59,6 +62,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	a := &Agent{cluster: o.Cluster, paths: o.Paths, log: o.Log, owners: owners, requests: make(chan request)}
 	if err := a.open(&o); err != nil {
+		o.replaced.giveUp()
 		return err
 	}
 	if !o.Cluster.HasMembership() {
@@ -66,8 +70,13 @@ func Run(ctx context.Context, o Options) error {
 		return errors.Join(err, a.down())
 	}
 	err = a.runMembers(ctx, &o)
-	if errors.Is(err, errReplaced) {
+	switch {
+	case errors.Is(err, errReplaced):
 		return nil
+	case o.replaced != nil: // the other agent goes on: nothing is this one's to take down
+		err = errors.Join(err, a.plane.Close())
+		o.replaced.giveUp()
+		return err
 	}
 	return errors.Join(err, a.down())
 }
@@ -76,7 +85,10 @@ func Run(ctx context.Context, o Options) error {
 // wrote down.
 func (a *Agent) open(o *Options) (err error) {
 	if o.Replace {
-		if o.replaced, err = beginTakeover(a.paths); err != nil {
+		if !a.cluster.HasMembership() {
+			return errors.New("--replace is for clusters whose nodes know each other: stop the agent that runs, and start this one")
+		}
+		if o.replaced, err = beginTakeover(a.paths, a.cluster); err != nil {
 			return err
 		}
 	}

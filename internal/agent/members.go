@@ -19,6 +19,12 @@ const (
 	// restartPause keeps a heartbeat process that cannot live from taking all
 	// of a processor.
 	restartPause = time.Second
+	// lifeInterval is between two signs of life to the heartbeat process, which
+	// waits for a second at least.
+	lifeInterval = 100 * time.Millisecond
+	// stuckAfter is how long one thing that the agent does may take: programs
+	// are loaded in less, also on a host that is overloaded.
+	stuckAfter = 10 * time.Second
 	// leaveTime is how long the others are given to take the buckets over.
 	leaveTime = 3 * time.Second
 )
@@ -32,16 +38,20 @@ func (a *Agent) runMembers(ctx context.Context, o *Options) error {
 	if err := a.up(); err != nil {
 		return err
 	}
-	server, err := a.serve(ctx)
-	if err != nil {
-		return err
-	}
-	defer server.Remove()
 	if err := a.startHeartbeat(o.replaced); err != nil {
 		return err
 	}
+	o.replaced = nil // from here on this agent is the one
+	server, err := a.serve(ctx)
+	if err != nil {
+		return errors.Join(err, a.leaveCluster())
+	}
 	a.tend(time.Now())
-	return a.memberLoop(ctx, events, o)
+	err = a.memberLoop(ctx, events, o)
+	if errors.Is(err, errReplaced) {
+		return errors.Join(err, server.Close()) // the socket is the other agent's
+	}
+	return errors.Join(err, server.Remove())
 }
 
 // startHeartbeat starts the process that decides, and writes down which it is.
@@ -52,26 +62,43 @@ func (a *Agent) startHeartbeat(t *takeover) error {
 		return err
 	}
 	a.heart = p
+	a.asked.Store(p)
+	go a.showLife(p)
 	if self, err := readProcess(p.PID()); err == nil {
 		a.state.Heartbeat = ProcessID{PID: p.PID(), StartTime: self.start}
 	}
 	return a.state.save(a.paths)
 }
 
-// memberLoop keeps everything as it is to be. Whatever it does in between is
-// short: the heartbeat process watches it.
-func (a *Agent) memberLoop(ctx context.Context, events <-chan netdev.Event, o *Options) error {
-	check, beat := time.NewTicker(checkInterval), time.NewTicker(a.cluster.Lease/4)
-	defer check.Stop()
+// showLife shows a heartbeat process that the agent lives: that its process
+// runs, and that its loop gets on.
+func (a *Agent) showLife(p *heartbeat.Process) {
+	beat := time.NewTicker(lifeInterval)
 	defer beat.Stop()
+	for {
+		select {
+		case <-p.Ended():
+			return
+		case <-beat.C:
+			if time.Since(time.Unix(0, a.progress.Load())) < stuckAfter {
+				p.Alive()
+			}
+		}
+	}
+}
+
+// memberLoop keeps everything as it is to be.
+func (a *Agent) memberLoop(ctx context.Context, events <-chan netdev.Event, o *Options) error {
+	check := time.NewTicker(checkInterval)
+	defer check.Stop()
+	told := a.heart.Events
 	var restart <-chan time.Time
 	for {
-		a.heart.Alive()
+		a.progress.Store(time.Now().UnixNano())
 		select {
 		case <-ctx.Done():
 			a.log.Info("leaving: the other nodes take over")
 			return a.leaveCluster()
-		case <-beat.C:
 		case event, ok := <-events:
 			if !ok && ctx.Err() == nil {
 				var err error
@@ -87,22 +114,21 @@ func (a *Agent) memberLoop(ctx context.Context, events <-chan netdev.Event, o *O
 			a.ensureAll()
 			a.tend(now)
 			a.aim()
-		case e, ok := <-a.heart.Events:
-			switch {
-			case !ok && restart == nil:
-				a.log.Error("the heartbeat process has ended: this node handles nothing until another one runs")
-				a.heart.Close()
-				a.heart.Events = nil
-				restart = time.After(restartPause)
-			case ok:
+		case e, ok := <-told:
+			if ok {
 				a.hearProcess(e, o)
+				continue
 			}
+			a.log.Error("the heartbeat process has ended: this node handles nothing until another one runs")
+			a.heart.Close()
+			told, restart = nil, time.After(restartPause)
 		case <-restart:
-			restart = nil
 			if err := a.startHeartbeat(nil); err != nil {
 				a.log.Error("could not start the heartbeat process", "error", err)
 				restart = time.After(restartPause)
+				continue
 			}
+			told, restart = a.heart.Events, nil
 		case request := <-a.requests:
 			done, err := a.answer(request, o)
 			if done || err != nil {

@@ -2,11 +2,13 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"time"
 
+	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/internal/control"
 	"github.com/shoal-net/shoal/internal/dataplane"
 	"github.com/shoal-net/shoal/internal/heartbeat"
@@ -22,7 +24,7 @@ const (
 
 // request is an operation that the loop performs.
 type request struct {
-	op     string
+	control.Request
 	conn   *control.Conn
 	answer chan error
 }
@@ -35,9 +37,9 @@ func (a *Agent) serve(ctx context.Context) (*control.Server, error) {
 	}
 	go server.Serve(ctx, func(ctx context.Context, c *control.Conn, r control.Request) (any, error) {
 		if r.Op == opStatus {
-			return a.heart.Status()
+			return a.asked.Load().Status()
 		}
-		q := request{r.Op, c, make(chan error, 1)}
+		q := request{r, c, make(chan error, 1)}
 		select {
 		case a.requests <- q:
 		case <-ctx.Done():
@@ -56,13 +58,13 @@ func (a *Agent) serve(ctx context.Context) (*control.Server, error) {
 // answer performs an operation. done: another agent goes on in this one's place.
 func (a *Agent) answer(q request, o *Options) (done bool, err error) {
 	var failed error
-	switch q.op {
+	switch q.Op {
 	case opReload:
 		failed = a.reload(o)
 	case opReplace:
-		done, failed = a.handOver(q.conn)
+		done, failed = a.handOver(q)
 	default:
-		failed = fmt.Errorf("this agent knows no operation %q: it is of another version", q.op)
+		failed = fmt.Errorf("this agent knows no operation %q: it is of another version", q.Op)
 	}
 	q.answer <- failed
 	if done {
@@ -101,27 +103,51 @@ type step struct {
 	Error string `json:"error,omitempty"`
 }
 
-// replaceTimeout bounds the whole of a take-over: programs have to be loaded.
-const replaceTimeout = 20 * time.Second
+const (
+	// replaceTimeout bounds the whole of a take-over: programs have to be loaded.
+	replaceTimeout = 20 * time.Second
+	// reopenTimeout is how long a new agent that has failed may take to end.
+	reopenTimeout = 5 * time.Second
+)
 
 // takeover is a new agent's side.
 type takeover struct{ conn *control.Conn }
 
-// beginTakeover asks the agent that runs to give way; nil where none does.
-func beginTakeover(p Paths) (*takeover, error) {
-	conn, err := control.Dial(p.socket(), replaceTimeout, opReplace, nil)
+// giveUp lets the other agent go on.
+func (t *takeover) giveUp() {
+	if t != nil {
+		t.conn.Close()
+	}
+}
+
+// beginTakeover asks the agent that runs to give way to one with the given
+// description; nil where none does.
+func beginTakeover(p Paths, c *cluster.Cluster) (*takeover, error) {
+	conn, err := control.Dial(p.socket(), replaceTimeout, opReplace, c)
 	if errors.Is(err, control.ErrNoAgent) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	var s step
-	if _, err := conn.Receive(&s); err != nil || s.Step != released {
+	if err := await(conn, released); err != nil {
 		conn.Close()
-		return nil, fmt.Errorf("take the place of the agent that runs: %w", errors.Join(err, errors.New(s.Error)))
+		return nil, err
 	}
 	return &takeover{conn}, nil
+}
+
+// await waits for a step of the old agent.
+func await(conn *control.Conn, want string) error {
+	var s step
+	_, err := conn.Receive(&s)
+	if err == nil && s.Step != want {
+		err = errors.New(s.Error)
+	}
+	if err != nil {
+		return fmt.Errorf("take the place of the agent that runs: %w", err)
+	}
+	return nil
 }
 
 // start starts a heartbeat process: in the place of the one before where there
@@ -130,7 +156,6 @@ func (t *takeover) start(setup heartbeat.Setup) (*heartbeat.Process, error) {
 	if t == nil {
 		return heartbeat.Start(setup, nil)
 	}
-	defer t.conn.Close()
 	ours, theirs, err := socketpair()
 	if err != nil {
 		return nil, err
@@ -141,24 +166,31 @@ func (t *takeover) start(setup heartbeat.Setup) (*heartbeat.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	var s step
 	if err = t.conn.Send(step{Step: prepared}, theirs); err == nil {
-		_, err = t.conn.Receive(&s)
+		err = await(t.conn, done)
 	}
-	if err != nil || s.Step != done {
+	if err != nil {
 		p.Kill()
-		return nil, fmt.Errorf("take the place of the agent that runs: %w", errors.Join(err, errors.New(s.Error)))
+		return nil, err
 	}
+	t.conn.Close()
 	return p, nil
 }
 
 // handOver is the old agent's side. done: the new one goes on. When it fails
 // this agent goes on.
-func (a *Agent) handOver(conn *control.Conn) (bool, error) {
+func (a *Agent) handOver(q request) (bool, error) {
+	next := new(cluster.Cluster)
+	if err := json.Unmarshal(q.Args, next); err != nil {
+		return false, fmt.Errorf("understand the new agent: %w", err)
+	}
+	if err := a.cluster.CheckReload(next); err != nil {
+		return false, err
+	}
 	if err := a.plane.Close(); err != nil {
 		return false, err
 	}
-	err := a.letGo(conn)
+	err := a.letGo(q.conn)
 	if err == nil {
 		return true, nil
 	}
@@ -191,7 +223,9 @@ func (a *Agent) letGo(conn *control.Conn) error {
 	for e := range a.heart.Events {
 		switch e.Kind {
 		case heartbeat.HandedOver:
-			return conn.Send(step{Step: done})
+			err := conn.Send(step{Step: done})
+			<-a.heart.Ended()
+			return err
 		case heartbeat.Kept:
 			_ = conn.Send(step{Step: string(heartbeat.Kept), Error: e.Text})
 			return errors.New(e.Text)
@@ -202,8 +236,8 @@ func (a *Agent) letGo(conn *control.Conn) error {
 	return errors.New("the heartbeat process has ended")
 }
 
-// receiveAlive waits for the new agent, and shows the heartbeat process
-// meanwhile that there is an agent.
+// receiveAlive waits for the new agent, which loads programs meanwhile. That is
+// no reason for the heartbeat process to think that this one is stuck.
 func (a *Agent) receiveAlive(conn *control.Conn, s *step) ([]*os.File, error) {
 	type result struct {
 		files []*os.File
@@ -214,22 +248,32 @@ func (a *Agent) receiveAlive(conn *control.Conn, s *step) ([]*os.File, error) {
 		files, err := conn.Receive(s)
 		got <- result{files, err}
 	}()
-	beat := time.NewTicker(a.cluster.Lease / 4)
+	beat := time.NewTicker(lifeInterval)
 	defer beat.Stop()
 	for {
 		select {
 		case r := <-got:
 			return r.files, r.err
-		case <-beat.C:
-			a.heart.Alive()
+		case now := <-beat.C:
+			a.progress.Store(now.UnixNano())
 		}
 	}
 }
 
-// reopen takes the right to the data plane back.
+// reopen takes the right to the data plane back, once the new agent has let go
+// of it, and says again whose all this is: the new agent may have written that
+// it is.
 func (a *Agent) reopen() (err error) {
-	a.plane, err = dataplane.OpenInPlace(a.paths.Pins(), a.cluster)
-	return err
+	for deadline := time.Now().Add(reopenTimeout); ; time.Sleep(lifeInterval / 10) {
+		a.plane, err = dataplane.OpenInPlace(a.paths.Pins(), a.cluster)
+		if !errors.Is(err, dataplane.ErrLocked) || time.Now().After(deadline) {
+			break
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return a.state.save(a.paths)
 }
 
 // socketpair is for two heartbeat processes.

@@ -150,7 +150,7 @@ func up(ctx context.Context, env *Env, c *cluster.Cluster, o *upOptions) error {
 		Cluster: c,
 		Paths:   paths,
 		Log:     log,
-		Ready:   func() { notify(log, daemon.SdNotifyReady) },
+		Ready:   func() { notify(log, readiness(o.replace)) },
 		Replace: o.replace,
 	}
 	if c.HasMembership() {
@@ -165,6 +165,15 @@ func up(ctx context.Context, env *Env, c *cluster.Cluster, o *upOptions) error {
 	err = agent.Run(ctx, options)
 	notify(log, daemon.SdNotifyStopping)
 	return err
+}
+
+// readiness also says that this is the process to watch, where it was not from
+// the start.
+func readiness(replaced bool) string {
+	if !replaced {
+		return daemon.SdNotifyReady
+	}
+	return fmt.Sprintf("MAINPID=%d\n%s", os.Getpid(), daemon.SdNotifyReady)
 }
 
 // notify tells systemd, where it is there.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -25,6 +24,7 @@ type Process struct {
 
 	answers chan Event // of Status and Reload, which wait for them
 	asking  sync.Mutex
+	ended   chan struct{} // closed when it has ended
 }
 
 // askTimeout is how long an answer may take. The process has more urgent
@@ -58,7 +58,8 @@ func Start(setup Setup, predecessor *os.File) (*Process, error) {
 		return nil, fmt.Errorf("start the heartbeat process: %w", err)
 	}
 	events := make(chan Event, 64)
-	p := &Process{Events: events, cmd: cmd, conn: conn, wait: sync.OnceValue(cmd.Wait), answers: make(chan Event, 1)}
+	p := &Process{Events: events, cmd: cmd, conn: conn, wait: sync.OnceValue(cmd.Wait),
+		answers: make(chan Event, 1), ended: make(chan struct{})}
 	go p.listen(events)
 	if err := p.tell(command{Setup: &setup}); err != nil {
 		p.Kill()
@@ -83,6 +84,7 @@ func fileConn(fd int) (*net.UnixConn, error) {
 // listen passes events on until the process has ended.
 func (p *Process) listen(events chan<- Event) {
 	defer close(events)
+	defer close(p.ended)
 	buf := make([]byte, maxCommand)
 	for {
 		n, err := p.conn.Read(buf)
@@ -122,6 +124,9 @@ func (p *Process) Alive() {
 	_ = p.conn.SetWriteDeadline(time.Now().Add(askTimeout))
 	_, _ = p.conn.Write([]byte(alive)) // it watches for silence: there is nothing else to do
 }
+
+// Ended is closed when the process has ended.
+func (p *Process) Ended() <-chan struct{} { return p.ended }
 
 // PID is the process's id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
@@ -178,6 +183,8 @@ func (p *Process) ask(c command, kind EventKind) (Event, error) {
 			if e.Kind == kind {
 				return e, nil
 			}
+		case <-p.ended:
+			return Event{}, errors.New("the heartbeat process has ended")
 		case <-timeout:
 			return Event{}, fmt.Errorf("the heartbeat process did not answer within %s", askTimeout)
 		}
@@ -193,8 +200,4 @@ func (p *Process) Kill() {
 }
 
 // Close lets go of a process that has ended.
-func (p *Process) Close() {
-	if err := p.conn.Close(); err != nil && !errors.Is(err, io.EOF) {
-		return
-	}
-}
+func (p *Process) Close() { _ = p.conn.Close() }

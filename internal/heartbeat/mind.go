@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/shoal-net/shoal/internal/dataplane"
@@ -90,7 +91,14 @@ func (p *process) reload(s *Setup) string {
 		return "no description"
 	}
 	p.codec = wire.New(s.Cluster.Name, s.Keys)
+	before, _ := p.cluster.Node(p.cluster.Self)
 	p.setup, p.cluster = *s, s.Cluster
+	if after, _ := p.cluster.Node(p.cluster.Self); !slices.Equal(before.Addresses, after.Addresses) {
+		for i := range p.paths { // they send from one of the addresses
+			p.paths[i].close()
+		}
+		p.openPaths()
+	}
 	p.m.Reload(dataplane.Now(), memberConfig(p.cluster))
 	p.perform()
 	return ""

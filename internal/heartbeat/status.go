@@ -33,8 +33,7 @@ type ViewStatus struct {
 	SinceMS     float64 `json:"since_ms"` // how long it has been in force here
 	Reason      string  `json:"reason"`
 	Voters      []int   `json:"voters"`
-	Alone       bool    `json:"alone"` // chosen without a majority (partition: available)
-	Settled     bool    `json:"settled"`
+	Alone       bool    `json:"alone"`  // chosen without a majority (partition: available)
 	Moving      int     `json:"moving"` // buckets whose old owner has not let go yet
 }
 
@@ -113,7 +112,7 @@ func viewStatus(ms *member.Status, now time.Duration) *ViewStatus {
 	s := &ViewStatus{
 		Epoch: uint64(v.Epoch), Round: uint64(v.Epoch) >> 8, Proposer: int(v.Epoch.Proposer()),
 		Coordinator: int(ms.Coordinator), Digest: fmt.Sprintf("%x", v.Digest[:]),
-		SinceMS: milliseconds(now - ms.ViewSince), Reason: v.Reason, Alone: v.Alone, Settled: v.Settled,
+		SinceMS: milliseconds(now - ms.ViewSince), Reason: v.Reason, Alone: v.Alone,
 		Voters: []int{}, Moving: moving(ms),
 	}
 	for n := member.NodeID(1); n <= member.MaxNodes; n++ {

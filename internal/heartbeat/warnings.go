@@ -25,6 +25,9 @@ func (p *process) hears(ms *member.Status) *heard {
 				one.on |= 1 << i
 			}
 		}
+		if len(peer.Differs) > 0 {
+			one.both = one.on // what it says is not looked at
+		}
 		h.peers = append(h.peers, one)
 	}
 	return h
@@ -44,7 +47,7 @@ func (p *process) warnings(ms *member.Status, now time.Duration) []string {
 		}
 	}
 	p.warnOfView(ms, add)
-	if len(p.cluster.Membership.Keys) == 0 {
+	if len(p.setup.Keys) == 0 {
 		add("no `key`: whoever can send to the cluster's links can take it down")
 	}
 	for i := range p.paths {
