@@ -41,11 +41,9 @@ func (m *Member) heardElsewhere(n NodeID) bool {
 
 // warns reports that this node may go on alone, and since when it says so.
 func (m *Member) warns() bool {
-	if a := m.wanted.accepted; a != nil && a.Alone && !m.serves() {
-		return true // decided, and about to act on it
-	}
-	n := m.other()
-	if n == 0 || m.serves() || m.silence(n) < m.quiet() || m.evidence <= m.lastWord(n) {
+	a, n := m.wanted.accepted, m.other()
+	decided := a != nil && a.Alone || m.sole()
+	if m.serves() || !decided && (n == 0 || m.silence(n) < m.quiet() || m.evidence <= m.lastWord(n)) {
 		m.warnedAt = 0
 		return false
 	}
@@ -53,6 +51,12 @@ func (m *Member) warns() bool {
 		m.warnedAt = m.now
 	}
 	return true
+}
+
+// sole reports whether this node is the only voter of a cluster of several:
+// before it serves again it warns, too.
+func (m *Member) sole() bool {
+	return m.cfg.Available && m.voters() == Set(0).With(m.cfg.Self) && m.cfg.Listed.Len() > 1
 }
 
 // warned reports whether the warning has been out for so long that the lease

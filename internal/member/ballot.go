@@ -173,7 +173,7 @@ func (m *Member) activate(v *View) {
 	switch {
 	case serving && !holds:
 		m.fence("the others went on without it: " + v.Reason)
-	case serving && prev != nil && prev.Lineage != v.Lineage && v.Parent != prev.ID():
+	case serving && prev != nil && prev.Lineage != v.Lineage && v.Parent != prev.ID() && !m.goesAlone(v):
 		m.fence("other nodes went on without it and prevail")
 	case holds && m.state != Fenced:
 		if m.state == Joining {

@@ -44,7 +44,7 @@ func (m *Member) remember(v *View) {
 }
 
 // offer takes a view that another node shows.
-func (m *Member) offer(from NodeID, h *ViewHeader) {
+func (m *Member) offer(from NodeID, h *ViewHeader, proved bool) {
 	id := ViewID{h.Epoch, digest(h.AppendBinary(nil))}
 	if h.Epoch <= m.acceptedEpoch() && h.Epoch <= Epoch(m.activeEpoch()) {
 		return
@@ -57,7 +57,9 @@ func (m *Member) offer(from NodeID, h *ViewHeader) {
 		}
 		m.remember(v)
 	}
-	m.yield(v)
+	if proved {
+		m.yield(v)
+	}
 }
 
 // derive computes a view from its parent, nil where that is not known or leads

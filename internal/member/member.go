@@ -71,6 +71,7 @@ type Member struct {
 	carrier               uint8
 	bornAt                Time // when the incarnation was drawn, or the process started
 	fencedSince           Time
+	lostAt                Time // since when a path seems lost
 	unfitAt, pathsAt      Time
 	held                  string // why the node must not be in a view; empty: it may
 	leaveBy               Time

@@ -29,6 +29,14 @@ func (m *Member) paths() {
 	}
 	lost := others &^ own & m.cfg.Cluster
 	if lost == 0 {
+		m.lostAt = 0
+		return
+	}
+	// Where a whole segment goes dead, some hear of it before others.
+	if m.lostAt == 0 {
+		m.lostAt = m.now
+	}
+	if m.now-m.lostAt < 3*m.cfg.Interval/2 {
 		return
 	}
 	m.unfitAt = m.now

@@ -60,10 +60,9 @@ func (m *Member) Receive(now, arrived Time, iface int, msg *Message) Verdict {
 		}
 	case *ViewHeader:
 		m.stirred = true
-		if m.peers[msg.From].incarnation != msg.Incarnation {
-			return Unproved
-		}
-		m.offer(msg.From, body)
+		// What it says is checked by its digest, whoever sends it; but only
+		// who lives can make this node give way.
+		m.offer(msg.From, body, m.peers[msg.From].incarnation == msg.Incarnation)
 	case *Fetch:
 		m.answer(msg.From, body)
 		return Taken

@@ -82,9 +82,14 @@ func (m *Member) newest(by Set) (*View, bool) {
 		if !by.Has(n) || a.Epoch <= id.Epoch {
 			continue
 		}
-		if o := m.find(a); o == nil || m.wanted.accepted == nil || o.Lineage == m.wanted.accepted.Lineage {
-			id, v = a, o
+		o := m.find(a)
+		if o != nil && m.wanted.accepted != nil && o.Lineage != m.wanted.accepted.Lineage && m.serves() {
+			continue // whoever comes back with it follows this node (clause A5)
 		}
+		if o != nil && m.wanted.accepted != nil && o.Lineage != m.wanted.accepted.Lineage {
+			return nil, false // this node follows, when it learns that it is in force
+		}
+		id, v = a, o
 	}
 	return v, v != nil || id == (ViewID{})
 }

@@ -109,17 +109,23 @@ func (m *Member) takeOver() {
 	if m.tabled == m.active && waiting == m.waiting {
 		return
 	}
+	// What it has and keeps, it has from owners that have left it.
+	keeps := m.tabled != nil && m.tabled.Lineage == m.active.Lineage
 	m.tabled, m.waiting = m.active, 0
+	moves := m.active.Moves
 	for b, n := range m.active.Owners {
-		m.states[b] = foreign
-		if n == m.cfg.Self {
-			m.states[b] = owned
+		old := Set(0)
+		if len(moves) > 0 && int(moves[0].Bucket) == b {
+			old, moves = moves[0].Old, moves[1:]
 		}
-	}
-	for _, mv := range m.active.Moves {
-		if m.active.Owners[mv.Bucket] == m.cfg.Self && mv.Old&waiting != 0 {
-			m.states[mv.Bucket] = foreign
-			m.waiting |= mv.Old & waiting
+		switch {
+		case n != m.cfg.Self:
+			m.states[b] = foreign
+		case old&waiting == 0 || keeps && m.states[b] == owned:
+			m.states[b] = owned
+		default:
+			m.states[b] = foreign
+			m.waiting |= old & waiting
 		}
 	}
 	m.fx.TableSet, m.fx.TableEpoch, m.fx.Table = true, uint64(m.active.Epoch), m.states

@@ -191,7 +191,7 @@ func (m *Member) joins(n NodeID, voters Set) bool {
 	}
 	self := m.cfg.Self
 	if n == self {
-		if !m.fit() {
+		if !m.fit() || m.sole() && !m.warned() {
 			return false
 		}
 		for _, o := range m.live {
