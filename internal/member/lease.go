@@ -118,7 +118,7 @@ func (m *Member) rejoin() {
 		return
 	}
 	// It may have been put into a view and out again without hearing of it.
-	if a := m.active; m.state == Joining && a != nil && a.Members[m.cfg.Self-1].Incarnation == m.incarnation && !a.holds(m.cfg.Self, m.incarnation) {
+	if a := m.wanted.accepted; m.state == Joining && a != nil && a.Members[m.cfg.Self-1].Incarnation == m.incarnation && !a.holds(m.cfg.Self, m.incarnation) {
 		m.reincarnate()
 	}
 	if m.state != Fenced {

@@ -51,8 +51,8 @@ func (l *leases) lastHeard(w *World, h *host, of member.Set) (last member.Time) 
 // leased checks invariant 2: a lease ends at the latest L after the sending of
 // a heartbeat that a majority of voters has received, the holder included.
 func (o *oracle) leased(w *World, h *host, fx *member.Effects) {
-	if fx.LeaseDeadline == 0 {
-		return
+	if fx.LeaseDeadline <= h.clock.read(w.now) {
+		return // none, or decided on by a process that was stopped meanwhile
 	}
 	if limit := h.clock.read(w.now) + w.Lease; fx.LeaseDeadline > limit {
 		w.fail("invariant 2: the lease of %s ends %v after now + L", h.name, fx.LeaseDeadline-limit)
@@ -80,20 +80,25 @@ func (o *oracle) leased(w *World, h *host, fx *member.Effects) {
 }
 
 // extends reports whether one of two voters may extend its own lease so
-// (clause A6).
+// (clause A6): two in the view that it has accepted last, which may be newer
+// than the one that it acts on.
 func (o *oracle) extends(w *World, h *host, fx *member.Effects, v *member.View) bool {
 	now := h.clock.read(w.now)
-	if all := v.Voters | v.OldVoters; !h.config.Available || all.Len() != 2 || !all.Has(h.id) {
+	if newer := o.views[o.judged[h.index]]; newer != nil && newer.Epoch > v.Epoch {
+		v = newer
+	}
+	all := (v.Voters | v.OldVoters).With(h.id)
+	if !h.config.Available || all.Len() != 2 {
 		return false
 	}
-	last := o.lastHeard(w, h, v.Voters|v.OldVoters)
+	last := o.lastHeard(w, h, all)
 	return now-last >= w.Lease-2*w.Interval && o.proof[h.index] > last &&
 		h.plane.deadline >= now && fx.LeaseDeadline <= now+3*w.Interval/2
 }
 
-// parted checks a voter that goes on alone with others: they are half of the
-// voters, it has heard no other voter for longer than any lease, and something
-// outside has answered since (clauses A1, A2).
+// parted checks a voter that goes on alone: it is one of two, or about to become
+// the second; it has not heard the other for longer than any lease; and
+// something outside has answered since (clauses A1, A2).
 func (o *oracle) parted(w *World, h *host, v *member.View) {
 	before := o.judged[h.index]
 	o.judged[h.index] = v.ID()
@@ -102,17 +107,17 @@ func (o *oracle) parted(w *World, h *host, v *member.View) {
 	}
 	all := h.config.Listed
 	if parent := o.views[v.Parent]; parent != nil {
-		all = parent.Voters | parent.OldVoters
+		all = (parent.Voters | parent.OldVoters).With(h.id)
 	}
-	last := o.lastHeard(w, h, all&^v.Voters)
+	last := o.lastHeard(w, h, all)
 	switch now := h.clock.read(w.now); {
 	case !h.config.Available:
 		w.fail("clause A1: %s goes on alone, which its file forbids", h.name)
-	case 2*(all&v.Voters).Len() != all.Len():
-		w.fail("clause A1: %s goes on alone with %s, which is not half of %s", h.name, nodes(v.Voters), nodes(all))
+	case v.Voters.Len() != 1 || all.Len() != 2:
+		w.fail("clause A1: of the voters %s, %s go on alone", nodes(all), nodes(v.Voters))
 	case now-last < w.Lease*member.Drift/1000:
-		w.fail("clause A1: %s goes on alone with %s %v after hearing another voter", h.name, nodes(v.Voters), now-last)
+		w.fail("clause A1: %s goes on alone %v after hearing the other voter", h.name, now-last)
 	case o.proof[h.index] <= last:
-		w.fail("clause A2: %s goes on alone with %s, but nothing outside has answered it since it heard the others", h.name, nodes(v.Voters))
+		w.fail("clause A2: %s goes on alone, but nothing outside has answered it since it heard the other", h.name)
 	}
 }
