@@ -49,6 +49,9 @@ func Start(setup Setup, predecessor *os.File) (*Process, error) {
 	cmd := exec.Command("/proc/self/exe", "heartbeat")
 	cmd.Args[0] = "shoal"
 	cmd.Stderr = os.Stderr
+	// The runtime would interrupt the thread that waits a hundred times a second
+	// to let others run; it gives way by itself, at every call of a function.
+	cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1")
 	cmd.ExtraFiles = []*os.File{theirs}
 	if predecessor != nil {
 		cmd.ExtraFiles = append(cmd.ExtraFiles, predecessor)

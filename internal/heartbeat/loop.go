@@ -3,6 +3,7 @@ package heartbeat
 import (
 	"encoding/json"
 	"time"
+	"unsafe"
 
 	"github.com/shoal-net/shoal/internal/dataplane"
 	"github.com/shoal-net/shoal/internal/member"
@@ -38,11 +39,14 @@ func (p *process) run() error {
 	return nil
 }
 
-// wait returns when something can be read, or at the time given.
+// wait returns when something can be read, or at the time given. The Go
+// scheduler is not told that the thread waits: it would take its processor away
+// for every wait of ten milliseconds, and the thread would have to get one back.
 func (p *process) wait(until time.Duration) {
 	timeout := unix.NsecToTimespec(int64(max(0, until-dataplane.Now())))
 	// Errors, EINTR above all, are as good as nothing to read.
-	_, _ = unix.Ppoll(p.poll, &timeout, nil)
+	unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(p.poll))), uintptr(len(p.poll)),
+		uintptr(unsafe.Pointer(&timeout)), 0, 0, 0)
 }
 
 // drain takes everything that can be read: heartbeats first.
