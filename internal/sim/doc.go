@@ -16,12 +16,25 @@
 //
 // What the oracle excuses:
 //
-//   - Invariant 1, with partition: available: two nodes that lost touch, and a
-//     lease more after they are in touch again. They have lost touch when no
-//     frame of either, or of any node that is in touch with it, arrived at the
-//     other for a lease. What waits for a stopped process has arrived.
+//   - Invariant 1, with partition: available: two nodes whose tables are of
+//     views of different lineages and that have lost touch, and a lease more
+//     after they are in touch again. They have lost touch when for L - 2 H (when
+//     one of two voters may extend its lease, clause A6), by the fastest clock,
+//     no frame of either arrived at the other, nor frames of one at a third node
+//     that both have in their files and of that one at the other. What waits for
+//     a stopped process has arrived.
+//   - Invariant 2, with partition: available: one of two voters in the view that
+//     it accepted last may set its lease to end up to 1.5 H ahead of now while
+//     the lease stands, if its process has heard nothing of the other for
+//     L - 2 H and something outside has answered since (clause A6). One that
+//     accepts a view made alone is one of two, or about to become the second,
+//     and has heard nothing of the other for L and the drift margin, and
+//     something from outside since (clauses A1, A2). The only voter of a view
+//     grants itself. A lease that is over when it is set is none.
 //   - Invariants 3 and 4, while no quorum exists: see coverage. Nobody is in a
 //     quorum while frames are lost at random, or within a lease, the drift
 //     margin and one and a half heartbeats of starting.
-//   - Invariant 6, when half of the voters have lost their memory.
+//   - Invariant 6, when half of the voters, of the newer or of the older view,
+//     have lost their memory. Each lineage is a chain of its own, and with
+//     partition: available there may be several; without, there is one.
 package sim

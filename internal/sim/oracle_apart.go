@@ -6,6 +6,7 @@ import "github.com/shoal-net/shoal/internal/member"
 // that cannot hear each other at all may handle the same buckets.
 type contacts struct {
 	contact [maxHosts][maxHosts]contact
+	last    [maxHosts][maxHosts]instant // when a frame arrived last, by receiver and sender
 	newest  [maxHosts][maxHosts]instant // when the newest frame that arrived was sent, by receiver and sender
 }
 
@@ -21,7 +22,7 @@ type gap struct{ start, end instant }
 func (c *contacts) init(w *World) {
 	for i := range c.contact {
 		for j := range c.contact[i] {
-			c.contact[i][j].last = -2 * w.patience()
+			c.contact[i][j].last, c.last[i][j] = -2*w.patience(), -2*w.patience()
 		}
 	}
 }
@@ -33,9 +34,9 @@ func (c *contacts) arrived(w *World, h *host, f *frame) {
 	if !w.Available || f.sentAt <= c.newest[h.index][from] || from == h.index {
 		return
 	}
-	c.newest[h.index][from] = f.sentAt
+	c.newest[h.index][from], c.last[h.index][from] = f.sentAt, w.now
 	at := &c.contact[min(h.index, from)][max(h.index, from)]
-	if w.now-at.last > w.losing(true) {
+	if w.now-at.last > w.losing() {
 		copy(at.gaps[1:], at.gaps[:])
 		at.gaps[0] = gap{at.last, w.now}
 		// Who handled the same buckets under that excuse must have stopped by then.
@@ -48,28 +49,21 @@ func (c *contacts) arrived(w *World, h *host, f *frame) {
 // bucket after they can: what was left of a lease.
 func (w *World) grace() instant { return longest(w.Lease) + w.network.delayMax }
 
-// losing is after how much silence two nodes have lost touch: a lease, or where
-// one of two voters may have extended its own, what it waits with that
-// (clause A6), by the fastest clock.
-func (w *World) losing(two bool) instant {
-	if two {
-		return instant(w.Lease-2*w.Interval) * 100 / 101
-	}
-	return instant(w.Lease)
-}
+// losing is after how much silence two nodes have lost touch: what one of two
+// voters waits before it extends its own lease (clause A6), by the fastest
+// clock. Later it may go on alone (clause A1).
+func (w *World) losing() instant { return instant(w.Lease-2*w.Interval) * 100 / 101 }
 
 // excused reports whether two hosts may both handle a bucket: they act on views
-// of different lines, of which one was begun by nodes that went on alone, and
+// of different lines, of which one was begun by a node that went on alone, and
 // at some instant not longer ago than a lease, by the slowest clock, they had
-// lost touch: nothing that either of them or anybody in touch with it sent had
-// arrived at the other side. The excuse is by frames that the network lost:
-// what waits for a stopped process has arrived.
+// lost touch. The excuse is by frames that the network lost: what waits for a
+// stopped process has arrived.
 func (o *oracle) excused(w *World, a, b *host) bool {
 	u, v := o.actsOn(a), o.actsOn(b)
 	if !w.Available || u == nil || v == nil || u.Lineage == v.Lineage {
 		return false
 	}
-	two := o.single[u.Lineage] || o.single[v.Lineage]
 	since := w.now - w.grace()
 	instants := []instant{w.now}
 	for i := range w.hosts {
@@ -82,7 +76,7 @@ func (o *oracle) excused(w *World, a, b *host) bool {
 		}
 	}
 	for _, at := range instants {
-		if !o.together(w, a.index, at, w.losing(two)).has(b.index) {
+		if !o.together(w, a, b, at) {
 			return true
 		}
 	}
@@ -94,24 +88,28 @@ func (o *oracle) actsOn(h *host) *member.View {
 	return o.byEpoch[member.Epoch(h.plane.tableEpoch)]
 }
 
-// together returns the hosts that were in touch with one at an instant, also by
-// way of others.
-func (c *contacts) together(w *World, a int, at, losing instant) hostSet {
-	group := hostSet(1) << a
-	for {
-		grown := group
-		for i := range w.hosts {
-			for j := range i {
-				if (grown.has(i) || grown.has(j)) && c.contact[j][i].touch(at, losing) {
-					grown |= 1<<i | 1<<j
-				}
-			}
-		}
-		if grown == group {
-			return group
-		}
-		group = grown
+// together reports whether two hosts were in touch at an instant: a frame of one
+// had arrived at the other, or frames of one at a third, which both have in
+// their files, and frames of that at the other (clause A4).
+func (c *contacts) together(w *World, a, b *host, at instant) bool {
+	if c.contact[min(a.index, b.index)][max(a.index, b.index)].touch(at, w.losing()) {
+		return true
 	}
+	for i, third := range w.hosts {
+		if third == a || third == b || !a.config.Listed.Has(third.id) || !b.config.Listed.Has(third.id) {
+			continue
+		}
+		if c.reached(w, i, a.index, at) && c.reached(w, b.index, i, at) ||
+			c.reached(w, i, b.index, at) && c.reached(w, a.index, i, at) {
+			return true
+		}
+	}
+	return false
+}
+
+// reached reports whether a frame of one host had lately arrived at another.
+func (c *contacts) reached(w *World, from, to int, at instant) bool {
+	return at <= c.last[to][from]+w.losing()
 }
 
 // touch reports whether a frame arrived within some time before an instant.

@@ -13,7 +13,6 @@ type chosen struct {
 	line     []*member.View              // those, as they came
 	newest   *member.View                // that was acted on
 	latest   *member.View                // that was accepted
-	single   map[uint64]bool             // lines that one of two voters began alone
 	lost     member.Set                  // nodes that have lost their memory
 }
 
@@ -22,7 +21,6 @@ func (c *chosen) init() {
 	c.byEpoch = map[member.Epoch]*member.View{}
 	c.accepted = map[member.Epoch]member.Set{}
 	c.acted = map[member.Epoch]bool{}
-	c.single = map[uint64]bool{}
 }
 
 // voters returns the lists of voters of which majorities may be needed now.
@@ -57,9 +55,7 @@ func (o *oracle) stored(w *World, h *host, s *member.Stored) {
 	c.byEpoch[v.Epoch] = v
 	if c.latest == nil || v.Epoch > c.latest.Epoch {
 		c.latest = v
-	}
-	if v.Alone && v.Voters.Len() == 1 {
-		c.single[v.Lineage] = true
+		w.settled()
 	}
 	w.notef("view %s on %s: %s", number(v.Epoch), number(v.Parent.Epoch), v.Reason)
 	c.fair(w, v)
@@ -91,7 +87,7 @@ func (c *chosen) tabled(w *World, h *host, fx *member.Effects) {
 			w.fail("invariant 6: %s takes bucket %d, which view %d gives to %d", h.name, b, e, v.Owners[b])
 		}
 	}
-	if e < h.acted && !c.forgetful(v.Voters) {
+	if e < h.acted && !c.forgetful(v.Voters) && !c.forgetful(c.byEpoch[h.acted].Voters) {
 		w.fail("invariant 6: %s acts on epoch %d after %d", h.name, e, h.acted)
 	}
 	h.acted = max(h.acted, e)

@@ -15,8 +15,8 @@ import (
 
 var (
 	update    = flag.Bool("update", false, "rewrite what the scripts in testdata expect")
-	schedules = flag.Int("schedules", 300, "how many random schedules to run")
-	from      = flag.Uint64("from", 1, "seed of the first one; 0: from the clock")
+	schedules = flag.Int("schedules", 3000, "how many random schedules to run")
+	from      = flag.Uint64("from", 0, "seed of the first one; 0: from the clock")
 	enough    = flag.Int("enough", 10, "stop after so many failures")
 	seed      = flag.Uint64("seed", 1, "the schedule that TestSeed runs")
 	traced    = flag.Bool("trace", false, "tell all that happens in it")
@@ -61,7 +61,7 @@ func TestSchedules(t *testing.T) {
 	for _, f := range report.Failures {
 		t.Errorf("%s\n\tgo test ./internal/sim -run TestSeed -seed %d -trace", f.What, f.Seed)
 	}
-	t.Log(report)
+	t.Logf("from seed %d: %v", first, report)
 	if *shrink {
 		for what, s := range report.Shortest(5) {
 			t.Logf("shortest found for %s: %s\n%s", what, s.Run(nil).failure, s)
