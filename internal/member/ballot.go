@@ -111,8 +111,10 @@ func (m *Member) outOf(v *View, n NodeID, i Incarnation, fork bool) bool {
 		return false
 	case fork && m.peers[n].incarnation == i && m.peers[n].hb.Active == v.ID():
 		return true
-	case !fork && (e.Incarnation != i || e.State == Fenced):
-		return true // the proposer has its word, or met a later incarnation
+	case !fork && e.State == Fenced && e.Incarnation == i:
+		return true // the proposer has its word
+	case !fork && e.Incarnation != i && !(m.hears(n) && m.peers[n].incarnation == i):
+		return true // the proposer met a later incarnation
 	}
 	return m.silent(n) && (v.Alone || m.now-v.votersSince >= m.patience()) // clause V6
 }

@@ -17,6 +17,9 @@ func (m *Member) propose() {
 		}
 	}
 	next := m.wish(parent)
+	if next != nil && !next.Alone && m.overtaken() {
+		return
+	}
 	if next == nil && !m.behind() {
 		m.desired, m.retry = 0, m.cfg.Interval/4
 		m.prepareEarly()
@@ -32,6 +35,22 @@ func (m *Member) propose() {
 	default:
 		m.prepare()
 	}
+}
+
+// overtaken reports whether this node does not serve and knows of a later view
+// of another lineage: it may be in force, and is followed or outlived (A1), but
+// not ignored (clause A4).
+func (m *Member) overtaken() bool {
+	a := m.wanted.accepted
+	if a == nil || m.serves() {
+		return false
+	}
+	for _, v := range m.known {
+		if v.Epoch > a.Epoch && v.Lineage != a.Lineage {
+			return true
+		}
+	}
+	return false
 }
 
 // publish proposes a view: this node is the first to accept it.
