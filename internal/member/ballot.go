@@ -55,12 +55,17 @@ func (m *Member) acceptedEpoch() Epoch {
 func (m *Member) accept(v *View) {
 	m.wanted.accepted = v
 	m.wanted.promised = max(m.wanted.promised, v.Epoch.next(v.Epoch.Proposer()))
+	m.list(v)
+	m.changed = true
+}
+
+// list notes since when this node knows of the incarnations in a view.
+func (m *Member) list(v *View) {
 	for i, e := range v.Members {
 		if p := &m.peers[i+1]; p.listed != e.Incarnation {
 			p.listed, p.listedAt = e.Incarnation, m.now
 		}
 	}
-	m.changed = true
 }
 
 // acceptable is a voter's judgement of a proposed view (clause V3): whoever

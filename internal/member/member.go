@@ -140,6 +140,7 @@ func New(cfg Config, stored *Stored, now Time, random func() uint64) *Member {
 		m.spent = stored.Promised
 		if stored.Accepted != nil {
 			m.remember(stored.Accepted)
+			m.list(stored.Accepted)
 		}
 	}
 	m.incarnation = m.draw()
