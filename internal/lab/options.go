@@ -50,6 +50,10 @@ type Options struct {
 	// MLD querier of their own. Without it they flood.
 	Snooping bool
 
+	// Static leaves the nodes' own addresses out of the files: they do not know
+	// each other, and their shares are fixed.
+	Static bool
+
 	// NodeConfig, if not nil, gets the id and configuration file of each node
 	// and returns the file that is used. The cluster's name must stay.
 	NodeConfig func(node int, file string) string

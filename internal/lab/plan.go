@@ -167,6 +167,10 @@ func (p plan) nodeFile(id int) string {
 	}
 	line("nodes:")
 	for n := 1; n <= p.Nodes; n++ {
+		if p.Static {
+			line("  - {id: %d, name: %s}", n, nodeName(n))
+			continue
+		}
 		line("  - {id: %d, name: %s, addresses: [%s]}", n, nodeName(n), p.heartbeatSources(n))
 	}
 	line("hash: {seed: 0xdeadbeef, buckets: %d, affinity: client}", cluster.DefaultBuckets)

@@ -55,6 +55,7 @@ var labHash = match.Hash{Seed: 0xdeadbeef}
 // machine does not let them run out: what happens then is not for these tests.
 func newSite(t *testing.T, o lab.Options) *site {
 	t.Helper()
+	o.Static = true // who handles whom is computed from the file
 	configure := o.NodeConfig
 	o.NodeConfig = func(node int, file string) string {
 		if configure != nil {

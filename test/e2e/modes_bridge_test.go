@@ -92,7 +92,7 @@ func TestModesSnoopingBridge(t *testing.T) {
 		{cluster.Gateway, map[string]string{"br-client": "-c", "br-server": "-s"}},
 	} {
 		t.Run(c.mode.String(), func(t *testing.T) {
-			l, _ := newLab(t, lab.Options{Mode: c.mode, Nodes: 3, Clients: 10, L2: cluster.IGMP, Snooping: true})
+			l, _ := newLab(t, lab.Options{Static: true, Mode: c.mode, Nodes: 3, Clients: 10, L2: cluster.IGMP, Snooping: true})
 			mac := clusterMAC(t, l.Nodes[0]) // the addresses of both sides end alike
 			bystanders := map[string]*bystander{}
 			for bridge := range c.bridges {
@@ -163,7 +163,7 @@ func checkJoined(t *testing.T, l *lab.Lab, bridge, suffix string, mac cluster.MA
 func TestModesBridgeNeverLearnsSharedMAC(t *testing.T) {
 	for _, mode := range []cluster.Mode{cluster.Backend, cluster.Gateway} {
 		t.Run(mode.String(), func(t *testing.T) {
-			l, _ := newLab(t, lab.Options{Mode: mode, Nodes: 3, Clients: 10, Snooping: true})
+			l, _ := newLab(t, lab.Options{Static: true, Mode: mode, Nodes: 3, Clients: 10, Snooping: true})
 			gauges := gaugeNodes(t, l)
 			probe(t, l, lab.TCP, lab.UDP, lab.Ping)
 			checkDatagrams(t, l, fragmented)

@@ -63,6 +63,7 @@ func TestModesNativeJumboFrames(t *testing.T) {
 
 func checkMode(t *testing.T, o lab.Options, attached cluster.Attach) *lab.Lab {
 	t.Helper()
+	o.Static = true
 	l, _ := newLab(t, o)
 	gauges := gaugeNodes(t, l)
 	for _, n := range l.Nodes {

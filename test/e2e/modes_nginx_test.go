@@ -62,7 +62,7 @@ func startNginx(t *testing.T, n *lab.Node) {
 // none fails, and a client always meets the same node.
 func TestModesNginx(t *testing.T) {
 	const fetches = 10000
-	l, _ := newLab(t, lab.Options{Nodes: 3, Clients: 125, NoServices: true})
+	l, _ := newLab(t, lab.Options{Static: true, Nodes: 3, Clients: 125, NoServices: true})
 	for _, n := range l.Nodes {
 		startNginx(t, n)
 	}
