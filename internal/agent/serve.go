@@ -95,6 +95,7 @@ const (
 	released = "released" // the old agent: the data plane is yours
 	prepared = "prepared" // the new agent, with the socket for the heartbeat processes
 	done     = "done"     // the old agent: it is not there any more
+	kept     = "kept"     // the old agent: it goes on, and the new one must not
 )
 
 // step is a message between the two agents.
@@ -166,7 +167,10 @@ func (t *takeover) start(setup heartbeat.Setup) (*heartbeat.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = t.conn.Send(step{Step: prepared}, theirs); err == nil {
+	if err = awaitWaiting(p); err == nil {
+		err = t.conn.Send(step{Step: prepared}, theirs)
+	}
+	if err == nil {
 		err = await(t.conn, done)
 	}
 	if err != nil {
@@ -175,6 +179,20 @@ func (t *takeover) start(setup heartbeat.Setup) (*heartbeat.Process, error) {
 	}
 	t.conn.Close()
 	return p, nil
+}
+
+// awaitWaiting waits until a heartbeat process can take over within a fraction
+// of a lease.
+func awaitWaiting(p *heartbeat.Process) error {
+	for e := range p.Events {
+		switch e.Kind {
+		case heartbeat.Waiting:
+			return nil
+		case heartbeat.Failed:
+			return errors.New(e.Text)
+		}
+	}
+	return errors.New("the new heartbeat process has ended")
 }
 
 // handOver is the old agent's side. done: the new one goes on. When it fails
@@ -194,10 +212,12 @@ func (a *Agent) handOver(q request) (bool, error) {
 	if err == nil {
 		return true, nil
 	}
-	if openErr := a.reopen(); openErr != nil {
-		return false, errors.Join(err, openErr)
-	}
 	a.log.Error("another agent could not take over: this one goes on", "error", err)
+	_ = q.conn.Send(step{Step: kept, Error: err.Error()}) // it may be gone, or know already
+	// Until it can, the host's side is not looked after.
+	for openErr := a.reopen(); openErr != nil; openErr = a.reopen() {
+		a.log.Error("could not take the data plane back", "error", openErr)
+	}
 	return false, err
 }
 
@@ -227,7 +247,6 @@ func (a *Agent) letGo(conn *control.Conn) error {
 			<-a.heart.Ended()
 			return err
 		case heartbeat.Kept:
-			_ = conn.Send(step{Step: string(heartbeat.Kept), Error: e.Text})
 			return errors.New(e.Text)
 		default:
 			a.hearProcess(e, &Options{})
@@ -263,17 +282,17 @@ func (a *Agent) receiveAlive(conn *control.Conn, s *step) ([]*os.File, error) {
 // reopen takes the right to the data plane back, once the new agent has let go
 // of it, and says again whose all this is: the new agent may have written that
 // it is.
-func (a *Agent) reopen() (err error) {
+func (a *Agent) reopen() error {
 	for deadline := time.Now().Add(reopenTimeout); ; time.Sleep(lifeInterval / 10) {
-		a.plane, err = dataplane.OpenInPlace(a.paths.Pins(), a.cluster)
+		plane, err := dataplane.OpenInPlace(a.paths.Pins(), a.cluster)
+		if err == nil {
+			a.plane = plane
+			return a.state.save(a.paths)
+		}
 		if !errors.Is(err, dataplane.ErrLocked) || time.Now().After(deadline) {
-			break
+			return err
 		}
 	}
-	if err != nil {
-		return err
-	}
-	return a.state.save(a.paths)
 }
 
 // socketpair is for two heartbeat processes.

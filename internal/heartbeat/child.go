@@ -91,6 +91,9 @@ func (p *Process) listen(events chan<- Event) {
 	buf := make([]byte, maxCommand)
 	for {
 		n, err := p.conn.Read(buf)
+		if errors.Is(err, unix.ECONNRESET) {
+			continue // it ended with something unread, and may have said why before
+		}
 		if err != nil || n == 0 {
 			break
 		}

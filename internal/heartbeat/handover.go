@@ -103,6 +103,7 @@ func (p *process) takeOver() error {
 	f := os.NewFile(predecessorFD, "predecessor")
 	defer f.Close()
 	unix.CloseOnExec(predecessorFD)
+	p.agent.tell(Event{Kind: Waiting})
 	state, err := readSnapshot(f)
 	if err != nil {
 		return fmt.Errorf("take over: %w", err)

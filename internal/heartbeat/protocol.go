@@ -55,6 +55,7 @@ type EventKind string
 
 // The events.
 const (
+	Waiting    EventKind = "waiting"     // it is set up, and can take over at once
 	Ready      EventKind = "ready"       // it takes part
 	Serving    EventKind = "serving"     // it holds a lease, for the first time or again
 	Log        EventKind = "log"         // Text is for the log
