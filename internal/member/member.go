@@ -307,6 +307,9 @@ func (m *Member) Next() Time {
 	soonest(m.started + m.patience())
 	soonest(m.graceUntil)
 	soonest(m.stillUntil)
+	if m.lostAt != 0 {
+		soonest(m.lostAt + 3*m.cfg.Interval/2)
+	}
 	if m.serves() {
 		soonest(max(m.deadline, m.activeSince+m.cfg.Lease) + m.cfg.Interval/2)
 	}
@@ -314,6 +317,10 @@ func (m *Member) Next() Time {
 		p := &m.peers[n]
 		soonest(p.arrived + m.patience())
 		soonest(p.arrived + m.quiet())
+		for i := range m.cfg.Interfaces[1:] {
+			soonest(p.heard[i] + m.patience())
+			soonest(p.heard[i+1] + m.patience())
+		}
 	}
 	return max(next, m.now+m.cfg.Interval/100)
 }

@@ -113,11 +113,16 @@ func (m *Member) suspects() (s Set) {
 	return s
 }
 
-// accuse says at once whom this node has come to suspect: the others wait for
-// a majority of such words.
+// accuse says at once whom this node has come to suspect, and whom it hears on
+// an interface no more: the others wait for such words.
 func (m *Member) accuse() {
 	if s := m.suspects(); s != m.body.Suspects {
 		m.changed = true
+	}
+	for _, n := range m.live {
+		if said := m.body.Echoes[n-1].Heard; said&^m.heardOn(&m.peers[n]) != 0 {
+			m.changed = true
+		}
 	}
 }
 
