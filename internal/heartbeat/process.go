@@ -38,7 +38,6 @@ type process struct {
 	control *dataplane.Control
 	codec   *wire.Codec
 	store   *storer
-	memory  string // where it came from, for status
 	links   *transport.Links
 	paths   []path
 	probes  probes

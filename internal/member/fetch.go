@@ -10,7 +10,6 @@ type fetching struct {
 	id     ViewID
 	from   NodeID
 	got    []byte
-	total  uint16
 	asked  Time
 }
 

@@ -23,16 +23,15 @@ type coverage struct {
 	handled uint64      // by anyone
 	open    [64]instant // since when nobody has handled a bucket
 
-	fit       [maxHosts]instant           // since when; never: it is not
-	ripe      [maxHosts]instant           // when a start is long enough ago
-	pairs     [maxHosts][maxHosts]instant // since when two hear each other well; never: they do not
-	changed   [maxHosts]instant           // when anything about a host last changed
-	look      [maxHosts]look
-	quorum    hostSet
-	since     instant           // when the quorum could act
-	within    [maxHosts]instant // since when a host has been in some quorum; never: it is not
-	worst     instant           // longest time over the calm that a bucket took, for the report
-	worstMove instant           // longest interruption by a planned move
+	fit     [maxHosts]instant           // since when; never: it is not
+	ripe    [maxHosts]instant           // when a start is long enough ago
+	pairs   [maxHosts][maxHosts]instant // since when two hear each other well; never: they do not
+	changed [maxHosts]instant           // when anything about a host last changed
+	look    [maxHosts]look
+	quorum  hostSet
+	since   instant           // when the quorum could act
+	within  [maxHosts]instant // since when a host has been in some quorum; never: it is not
+	worst   instant           // longest time over the calm that a bucket took, for the report
 }
 
 // look is all that decides how fit a host is; when it changes the host changed.
