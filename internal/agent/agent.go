@@ -33,6 +33,9 @@ type Options struct {
 	Load    func() (*cluster.Cluster, error) // reads the file again; nil: there is none
 	Hangup  <-chan os.Signal                 // asks for that
 	Replace bool                             // take the place of an agent that runs
+	// Replaced is called when another agent, a process, has taken this one's
+	// place; Run returns next, and has taken nothing down.
+	Replaced func(pid int)
 
 	replaced *takeover
 }

@@ -62,7 +62,7 @@ func (a *Agent) answer(q request, o *Options) (done bool, err error) {
 	case opReload:
 		failed = a.reload(o)
 	case opReplace:
-		done, failed = a.handOver(q)
+		done, failed = a.handOver(q, o)
 	default:
 		failed = fmt.Errorf("this agent knows no operation %q: it is of another version", q.Op)
 	}
@@ -101,6 +101,7 @@ const (
 // step is a message between the two agents.
 type step struct {
 	Step  string `json:"step"`
+	PID   int    `json:"pid,omitempty"` // of the new agent, when it is prepared
 	Error string `json:"error,omitempty"`
 }
 
@@ -168,7 +169,7 @@ func (t *takeover) start(setup heartbeat.Setup) (*heartbeat.Process, error) {
 		return nil, err
 	}
 	if err = awaitWaiting(p); err == nil {
-		err = t.conn.Send(step{Step: prepared}, theirs)
+		err = t.conn.Send(step{Step: prepared, PID: os.Getpid()}, theirs)
 	}
 	if err == nil {
 		err = await(t.conn, done)
@@ -197,7 +198,7 @@ func awaitWaiting(p *heartbeat.Process) error {
 
 // handOver is the old agent's side. done: the new one goes on. When it fails
 // this agent goes on.
-func (a *Agent) handOver(q request) (bool, error) {
+func (a *Agent) handOver(q request, o *Options) (bool, error) {
 	next := new(cluster.Cluster)
 	if err := json.Unmarshal(q.Args, next); err != nil {
 		return false, fmt.Errorf("understand the new agent: %w", err)
@@ -208,7 +209,7 @@ func (a *Agent) handOver(q request) (bool, error) {
 	if err := a.plane.Close(); err != nil {
 		return false, err
 	}
-	err := a.letGo(q.conn)
+	err := a.letGo(q.conn, o)
 	if err == nil {
 		return true, nil
 	}
@@ -221,7 +222,7 @@ func (a *Agent) handOver(q request) (bool, error) {
 	return false, err
 }
 
-func (a *Agent) letGo(conn *control.Conn) error {
+func (a *Agent) letGo(conn *control.Conn, o *Options) error {
 	if err := conn.SetDeadline(time.Now().Add(replaceTimeout)); err != nil {
 		return err
 	}
@@ -243,6 +244,9 @@ func (a *Agent) letGo(conn *control.Conn) error {
 	for e := range a.heart.Events {
 		switch e.Kind {
 		case heartbeat.HandedOver:
+			if o.Replaced != nil {
+				o.Replaced(s.PID)
+			}
 			err := conn.Send(step{Step: done})
 			<-a.heart.Ended()
 			return err

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os"
 
 	"github.com/spf13/cobra"
 )
@@ -69,6 +70,37 @@ func endAtHangup(ctx context.Context, env *Env, cancel context.CancelFunc) {
 		cancel()
 	case <-ctx.Done():
 	}
+}
+
+// sortHangups ends a command whose terminal has gone away, and passes on what
+// somebody else sent.
+func sortHangups(ctx context.Context, env *Env, cancel context.CancelFunc, sent chan<- os.Signal) {
+	for had := hasTerminal(); ; {
+		select {
+		case sig := <-env.Hangup:
+			if had && !hasTerminal() {
+				cancel()
+				return
+			}
+			select {
+			case sent <- sig:
+			default: // one waits already
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// hasTerminal reports whether the process has a controlling terminal. One that
+// hangs up is taken from all processes of its session (tty(4)).
+func hasTerminal() bool {
+	f, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return true
 }
 
 func rootCommand(env *Env) *cobra.Command {

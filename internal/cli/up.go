@@ -55,7 +55,7 @@ type upOptions struct {
 	interfaces           []string
 	mark                 string
 	seed                 match.Options
-	replace              bool
+	replace, background  bool
 }
 
 func upCommand(env *Env) *cobra.Command {
@@ -79,6 +79,9 @@ func upCommand(env *Env) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if o.background {
+				return upInBackground(cmd.Context(), env, args)
+			}
 			return up(cmd.Context(), env, c, &o)
 		},
 	}
@@ -89,6 +92,7 @@ func upCommand(env *Env) *cobra.Command {
 	flags.StringArrayVarP(&o.interfaces, "interface", "i", nil, "without a file: an interface")
 	flags.StringVar(&o.mark, "mark", "", "without a file: mark packets and drop none")
 	flags.BoolVar(&o.replace, "replace", false, "take the place of the shoal that runs this cluster here")
+	flags.BoolVar(&o.background, "background", false, "return when the node runs, and leave it running")
 	flags.BoolP("help", "h", false, "this text")
 	return cmd
 }
@@ -150,30 +154,32 @@ func up(ctx context.Context, env *Env, c *cluster.Cluster, o *upOptions) error {
 		Cluster: c,
 		Paths:   paths,
 		Log:     log,
-		Ready:   func() { notify(log, readiness(o.replace)) },
+		Ready: func() {
+			notify(log, daemon.SdNotifyReady)
+			tellParent()
+		},
 		Replace: o.replace,
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	if c.HasMembership() {
 		options.Load = func() (*cluster.Cluster, error) { return loadConfig(o.file, o.node) }
-		options.Hangup = env.Hangup
+		reload := make(chan os.Signal, 1)
+		options.Hangup = reload
+		go sortHangups(ctx, env, cancel, reload)
 	} else {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
-		defer cancel()
 		go endAtHangup(ctx, env, cancel)
 	}
-	err = agent.Run(ctx, options)
-	notify(log, daemon.SdNotifyStopping)
-	return err
-}
-
-// readiness also says that this is the process to watch, where it was not from
-// the start.
-func readiness(replaced bool) string {
-	if !replaced {
-		return daemon.SdNotifyReady
+	replaced := false
+	options.Replaced = func(pid int) {
+		replaced = true
+		notify(log, fmt.Sprintf("MAINPID=%d", pid))
 	}
-	return fmt.Sprintf("MAINPID=%d\n%s", os.Getpid(), daemon.SdNotifyReady)
+	err = agent.Run(ctx, options)
+	if !replaced {
+		notify(log, daemon.SdNotifyStopping)
+	}
+	return err
 }
 
 // notify tells systemd, where it is there.

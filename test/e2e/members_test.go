@@ -109,9 +109,9 @@ func TestMembersStatus(t *testing.T) {
 // A new agent goes on in the place of the old one: no view changes, no bucket
 // moves, and the lease never ends.
 func TestMembersReplace(t *testing.T) {
-	l, _ := startMembers(t, lab.Options{Nodes: 3})
+	l, _ := startMembers(t, lab.Options{Nodes: 3, NodeConfig: patientLease})
 	n := l.Nodes[0]
-	before := awaitMembers(t, n, "a settled view", func(m *heartbeat.Status) bool { return m.View != nil && m.LeaseLeftMS > 0 })
+	before := awaitMembers(t, n, "a view", func(m *heartbeat.Status) bool { return m.View != nil && m.LeaseLeftMS > 0 })
 	oldHeartbeat, err := n.HeartbeatPID()
 	must(t, err)
 
@@ -154,6 +154,51 @@ func TestMembersReplace(t *testing.T) {
 	awaitMembers(t, l.Nodes[1], "node1 has left", func(m *heartbeat.Status) bool { return nodeOf(m, 1).Buckets == 0 })
 }
 
+// As `systemctl reload` does it: a command that returns when a new agent has
+// taken over, and fails without harm where it cannot.
+func TestMembersReplaceInBackground(t *testing.T) {
+	l, _ := startMembers(t, lab.Options{Nodes: 3, NodeConfig: patientLease})
+	n := l.Nodes[0]
+	before := members(t, n)
+	gap := watchLease(t, n)
+	replace := func() (string, error) {
+		cmd := exec.CommandContext(t.Context(), shoal, "up", "--replace", "--background", "-c", n.Config, "--instance", n.Instance)
+		log, err := os.Create(filepath.Join(t.TempDir(), "log")) // which the agent keeps: a pipe would not end
+		must(t, err)
+		defer log.Close()
+		cmd.Stdout, cmd.Stderr = log, log
+		must(t, n.NS.Start(cmd))
+		err = cmd.Wait()
+		text, readErr := os.ReadFile(log.Name())
+		must(t, readErr)
+		return string(text), err
+	}
+	if out, err := replace(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	await(t, "the end of the old agent", func() bool { return !n.Running() })
+	s := statusOf(t, n.NS, n.Instance)
+	pid := s.Agent.PID
+	t.Cleanup(func() { syscall.Kill(pid, syscall.SIGTERM) })
+	if !s.Agent.Running || pid == n.PID() || s.Members == nil || s.Members.View.Epoch != before.View.Epoch {
+		t.Errorf("after the first: %+v", s)
+	}
+	rewrite(t, n, "seed: 0xdeadbeef", "seed: 1")
+	if out, err := replace(); err == nil || !strings.Contains(out, "hash.seed") {
+		t.Errorf("with another seed: %v\n%s", err, out)
+	}
+	if lapsed := gap(); lapsed != 0 {
+		t.Errorf("the lease was over %d times", lapsed)
+	}
+	if s := statusOf(t, n.NS, n.Instance); s.Agent.PID != pid || !s.Agent.Running || s.Members == nil || s.Members.View.Epoch != before.View.Epoch {
+		t.Errorf("after the second: %+v", s)
+	}
+	in(t, n.NS, shoal, "down", "lab", "--instance", n.Instance)
+}
+
+// patientLease is for tests in which nothing is to lapse on a busy machine.
+func patientLease(_ int, file string) string { return file + "lease: 500ms\nheartbeat: 20ms\n" }
+
 // watchLease looks at a node's lease again and again; the function it returns
 // says how often there was none.
 func watchLease(t *testing.T, n *lab.Node) (lapses func() int) {
@@ -183,7 +228,7 @@ func watchLease(t *testing.T, n *lab.Node) (lapses func() int) {
 
 // A new agent that cannot take over changes nothing.
 func TestMembersReplaceRefused(t *testing.T) {
-	l, _ := startMembers(t, lab.Options{Nodes: 2})
+	l, _ := startMembers(t, lab.Options{Nodes: 2, NodeConfig: patientLease})
 	n := l.Nodes[0]
 	before := awaitMembers(t, n, "a view", func(m *heartbeat.Status) bool { return m.View != nil && m.LeaseLeftMS > 0 })
 	gap := watchLease(t, n)
