@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os"
 
 	"github.com/spf13/cobra"
 )
