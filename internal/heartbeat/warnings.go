@@ -42,7 +42,8 @@ func (p *process) warnings(ms *member.Status, now time.Duration) []string {
 		p.warnOf(&peer, add)
 	}
 	for why, words := range refusalWords {
-		if why := refusal(why); words != "" && why != otherSettings && p.refused.recent(now, why) {
+		why := refusal(why)
+		if words != "" && why != otherSettings && why != ownID && p.refused.recent(now, why) {
 			add("%s", p.refused.last[why].text)
 		}
 	}
@@ -83,6 +84,9 @@ func (p *process) warnOf(peer *member.PeerStatus, add func(string, ...any)) {
 
 // warnOfView says why this node handles nothing.
 func (p *process) warnOfView(ms *member.Status, add func(string, ...any)) {
+	if ms.OwnID {
+		add("another host uses the id of this node: two hosts with one id, or one file with the wrong `node`")
+	}
 	if ms.Held != "" {
 		add("this node stays out of the cluster: %s", ms.Held)
 	}

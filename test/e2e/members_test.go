@@ -350,6 +350,25 @@ func TestMembersDiffer(t *testing.T) {
 	awaitMembers(t, l.Nodes[2], "no lease", func(m *heartbeat.Status) bool { return m.LeaseLeftMS == 0 && warned(m, "no majority") })
 }
 
+// A host that takes itself for another node is not believed, and named.
+func TestMembersWrongID(t *testing.T) {
+	l, _ := startMembers(t, lab.Options{Nodes: 3})
+	n := l.Nodes[2]
+	must(t, n.Stop(t.Context()))
+	rewrite(t, n, "node: 3", "node: 2")
+	rewrite(t, n, `"10.77.0.2"`, `"10.77.0.9"`)
+	rewrite(t, n, `"10.77.0.3"`, `"10.77.0.2"`)
+	rewrite(t, n, `"10.77.0.9"`, `"10.77.0.3"`)
+	must(t, n.Start(t.Context()))
+	awaitMembers(t, l.Nodes[0], "a warning", func(m *heartbeat.Status) bool {
+		return m.Refused["wrong_address"] > 0 && warned(m, "node3 (10.77.0.3) on eth1 sends with the id of another node")
+	})
+	awaitMembers(t, n, "a warning there", func(m *heartbeat.Status) bool { return m.LeaseLeftMS == 0 && len(m.Warnings) > 0 })
+	awaitMembers(t, l.Nodes[0], "the rest goes on", func(m *heartbeat.Status) bool {
+		return nodeOf(m, 1).Buckets == 2048 && nodeOf(m, 2).Buckets == 2048 && nodeOf(m, 2).Present
+	})
+}
+
 // Who hears nobody though its link is up says so, in status and in the log.
 func TestMembersDeaf(t *testing.T) {
 	l, log := startMembers(t, lab.Options{Nodes: 3})
@@ -365,6 +384,41 @@ func TestMembersDeaf(t *testing.T) {
 	must(t, heal(t.Context()))
 	awaitMembers(t, l.Nodes[1], "no warning any more", func(m *heartbeat.Status) bool { return !warned(m, words) && m.LeaseLeftMS > 0 })
 	await(t, "its end in the log", func() bool { return strings.Contains(log.String(), "over: "+words) })
+}
+
+// Heartbeats travel on a link of their own, too, as soon as it is there. It does
+// not stand in for the clients' link: who is not heard there gives up, and it is
+// said who that is.
+func TestMembersDedicatedLink(t *testing.T) {
+	l, log := startMembers(t, lab.Options{Nodes: 3, NodeConfig: func(_ int, file string) string {
+		return file + "heartbeat-interfaces: [hb0]\n"
+	}})
+	await(t, "a warning of the missing link", func() bool { return strings.Contains(log.String(), "no heartbeats on hb0: hb0: no such interface") })
+	in(t, l.Switch, "ip", "link", "add", "dedicated", "type", "bridge")
+	in(t, l.Switch, "ip", "link", "set", "dedicated", "up")
+	for _, n := range l.Nodes {
+		port := "hb" + strconv.Itoa(n.ID)
+		in(t, n.NS, "ip", "link", "add", "hb0", "type", "veth", "peer", "name", port, "netns", l.Switch.Name)
+		in(t, l.Switch, "ip", "link", "set", port, "master", "dedicated", "up")
+		in(t, n.NS, "ip", "link", "set", "hb0", "up")
+	}
+	for _, n := range l.Nodes {
+		awaitMembers(t, n, "all are heard on both links", func(m *heartbeat.Status) bool {
+			return !slices.ContainsFunc(m.Nodes, func(n heartbeat.NodeStatus) bool {
+				return !n.Self && !slices.Equal(n.HearsUs, []string{"eth1", "hb0"})
+			})
+		})
+	}
+	heal, err := l.Inject(lab.Fault{Kind: lab.Mute, Nodes: []int{2}})
+	must(t, err)
+	awaitMembers(t, l.Nodes[0], "node2 is named, and gives up", func(m *heartbeat.Status) bool {
+		return warned(m, "node2 is not heard on eth1, where others are") && nodeOf(m, 2).Buckets == 0
+	})
+	awaitMembers(t, l.Nodes[1], "it knows itself", func(m *heartbeat.Status) bool {
+		return warned(m, "node1 and node3 are heard on eth1, and cannot hear this node there") && m.LeaseLeftMS == 0
+	})
+	must(t, heal(t.Context()))
+	awaitMembers(t, l.Nodes[0], "node2 is back", func(m *heartbeat.Status) bool { return nodeOf(m, 2).Buckets >= 1365 })
 }
 
 // An agent that shows no life takes its node out of the cluster until it lives
