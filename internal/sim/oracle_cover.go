@@ -286,8 +286,11 @@ func (c *coverage) excused(w *World) bool {
 				return true
 			}
 		}
-		if !c.quorum.has(i) || h.process == nil {
+		if !c.quorum.has(i) {
 			continue
+		}
+		if h.process == nil { // it has just ended, and nobody knows what it was able to do
+			return true
 		}
 		now := h.clock.read(w.now)
 		if s := h.process.Status(now); !s.Voting || now-s.VotingSince < 2*w.Lease+4*w.Interval {
