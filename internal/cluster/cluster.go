@@ -26,6 +26,22 @@ const (
 	MaxAddresses   = 256 // cluster addresses over all interfaces
 	MaxPeerAddress = 512 // own addresses of all nodes together
 	HeartbeatPort  = 7625
+	DefaultDrain   = time.Hour
+	MaxDrain       = 30 * 24 * time.Hour
+)
+
+// Limits and defaults of health checks.
+const (
+	MaxChecks            = 32
+	DefaultCheckInterval = time.Second
+	MinCheckInterval     = 50 * time.Millisecond
+	MaxCheckInterval     = time.Hour
+	DefaultCheckTimeout  = time.Second
+	MinCheckTimeout      = 10 * time.Millisecond
+	MaxCheckTimeout      = time.Minute
+	DefaultRise          = 2
+	DefaultFall          = 3
+	MaxCheckCount        = 100 // rise, fall
 )
 
 // Cluster describes one cluster as seen by one of its nodes. It is validated
@@ -40,6 +56,8 @@ type Cluster struct {
 	Action     Action
 	Lease      time.Duration
 	Membership Membership
+	Handover   Handover
+	Health     Health
 }
 
 // Membership is how the nodes keep in touch. It means something where
@@ -50,6 +68,14 @@ type Membership struct {
 	Witness    netip.Addr // asked before a node goes alone; the zero Addr: none
 	Keys       []string   `json:"-"` // of the messages: the first sends, all are accepted; none: unprotected
 	Interfaces []string   // dedicated links: heartbeats travel there, too
+}
+
+// Handover is what becomes of the flows of a bucket that moves between two live
+// nodes. It means something where Cluster.HasMembership is true.
+type Handover struct {
+	UDP   UDP           // mode backend
+	Flows Flows         // mode gateway
+	Drain time.Duration // 0..MaxDrain: flows that are left after it are given up
 }
 
 // Node is a member of the cluster.
@@ -106,6 +132,17 @@ func (c *Cluster) HasMembership() bool {
 		}
 	}
 	return len(c.Nodes) > 0
+}
+
+// KeepsFlows reports whether flows stay with the old owner of a bucket that
+// moves. Otherwise buckets move at once, with all that is in them.
+func (c *Cluster) KeepsFlows() bool {
+	return c.Handover.Drain > 0 && (c.Mode == Backend || c.Handover.Flows == FlowsConntrack)
+}
+
+// KeepsUDP reports whether UDP flows do, too.
+func (c *Cluster) KeepsUDP() bool {
+	return c.KeepsFlows() && (c.Mode == Gateway || c.Handover.UDP == UDPKeep)
 }
 
 // Node returns the node with the given id.

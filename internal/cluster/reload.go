@@ -7,7 +7,7 @@ import (
 )
 
 // CheckReload reports why a node that runs cannot go over to another
-// description: only nodes, keys, witness and partition may change.
+// description: only nodes, keys, witness, partition and health checks may change.
 func (c *Cluster) CheckReload(next *Cluster) error {
 	var keys []string
 	before, names := c.Settings()

@@ -32,6 +32,10 @@ var settings = []setting{
 	{"heartbeat-interfaces", func(c *Cluster) any { return len(c.Membership.Interfaces) }},
 	{"lease", func(c *Cluster) any { return c.Lease }},
 	{"heartbeat", func(c *Cluster) any { return c.Membership.Heartbeat }},
+	{"udp", func(c *Cluster) any { return c.Handover.UDP }},
+	{"flows", func(c *Cluster) any { return c.Handover.Flows }},
+	{"drain", func(c *Cluster) any { return c.Handover.Drain }},
+	{"all-unhealthy", func(c *Cluster) any { return c.Health.AllUnhealthy }},
 }
 
 // each is something of every interface, in their order: it is by their order

@@ -38,7 +38,12 @@ func TestSettings(t *testing.T) {
 		{"heartbeat-interfaces", func(c *Cluster) { c.Membership.Interfaces = []string{"eth3"} }},
 		{"lease", func(c *Cluster) { c.Lease = time.Second }},
 		{"heartbeat", func(c *Cluster) { c.Membership.Heartbeat = 5 * time.Millisecond }},
+		{"udp", func(c *Cluster) { c.Handover.UDP = UDPKeep }},
+		{"flows", func(c *Cluster) { c.Handover.Flows = FlowsConntrack }},
+		{"drain", func(c *Cluster) { c.Handover.Drain = time.Minute }},
+		{"all-unhealthy", func(c *Cluster) { c.Health.AllUnhealthy = UnhealthyDrop }},
 		{"", func(c *Cluster) {
+			c.Health.Checks = []Check{{Kind: CheckExec}}
 			c.Self, c.Nodes, c.Interfaces[0].Name, c.Membership.Keys = 2, c.Nodes[1:], "ens3", []string{"secret"}
 			c.Membership.Partition, c.Membership.Witness = Available, c.Interfaces[1].Addresses[0]
 		}},

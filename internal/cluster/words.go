@@ -82,6 +82,60 @@ func (p Partition) GoesAlone(voters int) bool {
 	return p == Available || p == PartitionDefault && voters <= 2
 }
 
+// UDP is what becomes of the UDP flows of a bucket that moves, in mode backend.
+type UDP uint8
+
+// What becomes of them.
+const (
+	UDPMove UDP = iota // they go to the new owner at once
+	UDPKeep            // they stay with the old owner while datagrams arrive
+)
+
+// Flows is how a gateway finds out which flows it has.
+type Flows uint8
+
+// The ways.
+const (
+	FlowsNone      Flows = iota // it keeps none: whichever node has a bucket can forward its packets
+	FlowsConntrack              // by connection tracking
+)
+
+// AllUnhealthy is what becomes of the buckets while no node is healthy.
+type AllUnhealthy uint8
+
+// What becomes of them.
+const (
+	UnhealthyKeep AllUnhealthy = iota // they stay where they were last
+	UnhealthyDrop                     // nobody handles them
+)
+
+// CheckKind is how a service is asked for its health.
+type CheckKind uint8
+
+// The kinds.
+const (
+	CheckTCP  CheckKind = iota // it takes a connection
+	CheckHTTP                  // it answers with a status and a body; TLS too
+	CheckDNS                   // it answers a query
+	CheckExec                  // a program says so, by its exit status
+)
+
+// DNSType is the type of a DNS query.
+type DNSType uint8
+
+// The types.
+const (
+	TypeA DNSType = iota
+	TypeAAAA
+	TypeNS
+	TypeCNAME
+	TypeSOA
+	TypePTR
+	TypeMX
+	TypeTXT
+	TypeSRV
+)
+
 var (
 	modeWords      = []string{"backend", "gateway"}
 	sideWords      = []string{"client", "server"}
@@ -90,15 +144,25 @@ var (
 	attachWords    = []string{"auto", "native", "generic", "tcx"}
 	l2Words        = []string{"unicast", "multicast", "igmp"}
 	partitionWords = []string{"default", "available", "majority"}
+	udpWords       = []string{"move", "keep"}
+	flowsWords     = []string{"none", "conntrack"}
+	unhealthyWords = []string{"keep", "drop"}
+	checkWords     = []string{"tcp", "http", "dns", "exec"}
+	dnsWords       = []string{"A", "AAAA", "NS", "CNAME", "SOA", "PTR", "MX", "TXT", "SRV"}
 )
 
-func (m Mode) String() string      { return modeWords[m] }
-func (s Side) String() string      { return sideWords[s] }
-func (a Affinity) String() string  { return affinityWords[a] }
-func (k Key) String() string       { return keyWords[k] }
-func (a Attach) String() string    { return attachWords[a] }
-func (l L2) String() string        { return l2Words[l] }
-func (p Partition) String() string { return partitionWords[p] }
+func (m Mode) String() string         { return modeWords[m] }
+func (s Side) String() string         { return sideWords[s] }
+func (a Affinity) String() string     { return affinityWords[a] }
+func (k Key) String() string          { return keyWords[k] }
+func (a Attach) String() string       { return attachWords[a] }
+func (l L2) String() string           { return l2Words[l] }
+func (p Partition) String() string    { return partitionWords[p] }
+func (u UDP) String() string          { return udpWords[u] }
+func (f Flows) String() string        { return flowsWords[f] }
+func (a AllUnhealthy) String() string { return unhealthyWords[a] }
+func (k CheckKind) String() string    { return checkWords[k] }
+func (d DNSType) String() string      { return dnsWords[d] }
 
 // MarshalText returns the word.
 func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
@@ -141,6 +205,36 @@ func (p Partition) MarshalText() ([]byte, error) { return []byte(p.String()), ni
 
 // UnmarshalText parses a word; the error lists the words that are allowed.
 func (p *Partition) UnmarshalText(b []byte) error { return parseWord(p, partitionWords, b) }
+
+// MarshalText returns the word.
+func (u UDP) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// UnmarshalText parses a word; the error lists the words that are allowed.
+func (u *UDP) UnmarshalText(b []byte) error { return parseWord(u, udpWords, b) }
+
+// MarshalText returns the word.
+func (f Flows) MarshalText() ([]byte, error) { return []byte(f.String()), nil }
+
+// UnmarshalText parses a word; the error lists the words that are allowed.
+func (f *Flows) UnmarshalText(b []byte) error { return parseWord(f, flowsWords, b) }
+
+// MarshalText returns the word.
+func (a AllUnhealthy) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText parses a word; the error lists the words that are allowed.
+func (a *AllUnhealthy) UnmarshalText(b []byte) error { return parseWord(a, unhealthyWords, b) }
+
+// MarshalText returns the word.
+func (k CheckKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText parses a word; the error lists the words that are allowed.
+func (k *CheckKind) UnmarshalText(b []byte) error { return parseWord(k, checkWords, b) }
+
+// MarshalText returns the word.
+func (d DNSType) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText parses a word; the error lists the words that are allowed.
+func (d *DNSType) UnmarshalText(b []byte) error { return parseWord(d, dnsWords, b) }
 
 func parseWord[W ~uint8](dst *W, words []string, text []byte) error {
 	for i, w := range words {

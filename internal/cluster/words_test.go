@@ -31,6 +31,25 @@ func TestWords(t *testing.T) {
 		{PartitionDefault, new(Partition), "default"},
 		{Available, new(Partition), "available"},
 		{Majority, new(Partition), "majority"},
+		{UDPMove, new(UDP), "move"},
+		{UDPKeep, new(UDP), "keep"},
+		{FlowsNone, new(Flows), "none"},
+		{FlowsConntrack, new(Flows), "conntrack"},
+		{UnhealthyKeep, new(AllUnhealthy), "keep"},
+		{UnhealthyDrop, new(AllUnhealthy), "drop"},
+		{CheckTCP, new(CheckKind), "tcp"},
+		{CheckHTTP, new(CheckKind), "http"},
+		{CheckDNS, new(CheckKind), "dns"},
+		{CheckExec, new(CheckKind), "exec"},
+		{TypeA, new(DNSType), "A"},
+		{TypeAAAA, new(DNSType), "AAAA"},
+		{TypeNS, new(DNSType), "NS"},
+		{TypeCNAME, new(DNSType), "CNAME"},
+		{TypeSOA, new(DNSType), "SOA"},
+		{TypePTR, new(DNSType), "PTR"},
+		{TypeMX, new(DNSType), "MX"},
+		{TypeTXT, new(DNSType), "TXT"},
+		{TypeSRV, new(DNSType), "SRV"},
 	} {
 		if got := tt.value.String(); got != tt.want {
 			t.Errorf("%T: got %s, want %s", tt.value, got, tt.want)
@@ -56,6 +75,11 @@ func TestUnknownWords(t *testing.T) {
 		{new(Attach), `"Flow" is none of auto, native, generic, tcx`},
 		{new(L2), `"Flow" is none of unicast, multicast, igmp`},
 		{new(Partition), `"Flow" is none of default, available, majority`},
+		{new(UDP), `"Flow" is none of move, keep`},
+		{new(Flows), `"Flow" is none of none, conntrack`},
+		{new(AllUnhealthy), `"Flow" is none of keep, drop`},
+		{new(CheckKind), `"Flow" is none of tcp, http, dns, exec`},
+		{new(DNSType), `"Flow" is none of A, AAAA, NS, CNAME, SOA, PTR, MX, TXT, SRV`},
 	} {
 		if err := tt.dst.UnmarshalText([]byte("Flow")); err == nil || err.Error() != tt.want {
 			t.Errorf("%T: got %v, want %s", tt.dst, err, tt.want)
