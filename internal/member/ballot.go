@@ -40,6 +40,9 @@ func (m *Member) vote() {
 	}
 	if best != nil {
 		m.accept(best)
+		if m.relays(best) {
+			m.push(best)
+		}
 	}
 }
 

@@ -14,7 +14,7 @@ func (m *Member) renew() {
 	if deadline = max(deadline, m.extend()); deadline <= m.deadline {
 		return
 	}
-	m.deadline = deadline
+	m.deadline, m.renewed = deadline, m.now
 	m.fx.LeaseSet, m.fx.LeaseEpoch, m.fx.LeaseDeadline = true, uint64(m.active.Epoch), deadline
 }
 
@@ -77,7 +77,7 @@ func serving(s State) bool { return s == Serving || s == Draining || s == Leavin
 // come back with the next heartbeat: the others may hear a node that cannot
 // hear them, and wait for its word (clause P1).
 func (m *Member) lapse() {
-	end := max(m.deadline, m.activeSince+m.cfg.Lease)
+	end := m.leaseEnd()
 	if n := m.other(); n != 0 && !m.present(n) {
 		end += 2 * m.cfg.Interval // it may go on alone (clause A1) before that
 	}
@@ -85,6 +85,15 @@ func (m *Member) lapse() {
 		return
 	}
 	m.fence("its lease ran out: too few of the others answer")
+}
+
+// leaseEnd is when the lease runs out, or must have begun: a new view may take
+// other grants.
+func (m *Member) leaseEnd() Time {
+	if m.renewed > m.activeSince {
+		return m.deadline
+	}
+	return max(m.deadline, m.activeSince+m.cfg.Lease)
 }
 
 // fence ends this node's right to its buckets, and says so (clause S3).
@@ -114,7 +123,9 @@ func (m *Member) activeEpoch() uint64 {
 // follow each other two leases apart at least, so that no message of one
 // passes for fresh when the next but one lives.
 func (m *Member) rejoin() {
-	if m.leaveBy != 0 || m.now-m.bornAt < 2*m.cfg.Lease {
+	// One that could not join stays fenced, so that all hear its word: the next
+	// incarnation of a node that is deaf, too, would never be believed.
+	if m.leaveBy != 0 || m.held != "" || m.cfg.Cluster&^m.carrier != 0 || m.now-m.bornAt < 2*m.cfg.Lease {
 		return
 	}
 	// It may have been put into a view and out again without hearing of it.
@@ -158,21 +169,36 @@ func (m *Member) heardSet() (s Set) {
 	return s
 }
 
-// shun stops echoing nodes that are heard but have not acted for a lease and
-// more on a view that they are in: they may be deaf, and never learn of it.
-// After P of that they can be put out as if they were silent (clause L6).
+// shun stops echoing nodes that are heard but may be deaf, and never learn that
+// the others wait for their word. After P of that they can be put out as if
+// they were silent (clause L6).
 func (m *Member) shun() {
-	idle := Set(0)
-	if m.active != nil && m.active == m.wanted.accepted && m.now-m.activeSince > m.cfg.Lease+2*m.cfg.Interval {
-		idle = m.active.live() &^ m.acts
-	}
+	idle := m.idle()
 	for n := NodeID(1); n <= MaxNodes; n++ {
 		p := &m.peers[n]
+		deaf := idle.Has(n) && m.echoed(n, m.active.Members[n-1].Incarnation) || m.unproved(n)
 		switch {
-		case !idle.Has(n) || n == m.cfg.Self || !m.echoed(n, m.active.Members[n-1].Incarnation) || m.now-m.lastWord(n) >= m.patience():
+		case !deaf || n == m.cfg.Self || m.now-m.lastWord(n) >= m.patience():
 			p.shunned = 0
 		case p.shunned == 0:
 			p.shunned = m.now
 		}
 	}
+}
+
+// idle is the set of nodes that have not acted for a lease and more on a view
+// that they are in.
+func (m *Member) idle() Set {
+	if m.active == nil || m.active != m.wanted.accepted || m.now-m.activeSince <= m.cfg.Lease+2*m.cfg.Interval {
+		return 0
+	}
+	return m.active.live() &^ m.acts
+}
+
+// unproved reports whether the next incarnation of a node in the view is heard
+// that does not prove that it hears this one.
+func (m *Member) unproved(n NodeID) bool {
+	p, a := &m.peers[n], m.wanted.accepted
+	return a != nil && a.Members[n-1].Live() && p.candidate != 0 && p.candArrived > p.arrived &&
+		a.Members[n-1].Incarnation != p.candidate && m.now-p.candSince > 3*m.cfg.Interval
 }

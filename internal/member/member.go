@@ -92,11 +92,12 @@ type Member struct {
 	activeSince              Time
 	known                    []*View
 	fetching                 fetching
-	deadline                 Time // of the lease
+	deadline, renewed        Time // of the lease: its end, and when that was moved last
 
 	spent       Epoch // ballots up to here were used or are from an earlier life
 	preparing   Time  // when this node last asked for promises …
 	retry       Time  // … and how long it waits before it does again
+	again       Time  // when it may
 	promisedAt  Time  // when another node was promised a ballot
 	desired     Time  // since when a change is wanted; 0: none is
 	warnedAt    Time  // since when this node warns that it may go on alone
@@ -307,11 +308,12 @@ func (m *Member) Next() Time {
 	soonest(m.started + m.patience())
 	soonest(m.graceUntil)
 	soonest(m.stillUntil)
+	soonest(m.again)
 	if m.lostAt != 0 {
 		soonest(m.lostAt + 3*m.cfg.Interval/2)
 	}
 	if m.serves() {
-		soonest(max(m.deadline, m.activeSince+m.cfg.Lease) + m.cfg.Interval/2)
+		soonest(m.leaseEnd() + m.cfg.Interval/2)
 	}
 	for _, n := range m.live {
 		p := &m.peers[n]

@@ -9,7 +9,20 @@ func (m *Member) fit() bool {
 	if !m.voting() || m.held != "" || m.leaveBy != 0 || m.cfg.Cluster&^m.carrier != 0 {
 		return false
 	}
-	return m.unfitAt == 0 || m.now-m.unfitAt >= 5*m.cfg.Lease
+	return m.unfitAt == 0 || m.now-m.unfitAt >= m.probation()
+}
+
+// probation is how long a path must have been good again: long, so that a node
+// with a bad one does not come and go, unless it is needed.
+func (m *Member) probation() Time {
+	if a := m.wanted.accepted; a != nil {
+		for _, e := range a.Members {
+			if e.State == Serving && e.Weight > 0 {
+				return 5 * m.cfg.Lease
+			}
+		}
+	}
+	return 2 * m.cfg.Interval
 }
 
 // paths gives up where this node has lost two-way hearing on an interface on

@@ -7,6 +7,7 @@ type peer struct {
 	incarnation Incarnation // 0: none has proved to be alive
 	past        [4]Incarnation
 	candidate   Incarnation // heard, but has not echoed this node yet
+	candSince   Time        // it was first heard
 	candSent    Time
 	candArrived Time
 	candServes  bool
@@ -203,6 +204,7 @@ func (m *Member) greet(p *peer, arrived Time, msg *Message, hb *Heartbeat) Verdi
 			if p.candidate != msg.Incarnation {
 				m.stranger(msg.From)
 				m.changed = true // echo it soon, so that it can prove itself
+				p.candSince = m.now
 			}
 			p.candidate, p.candSent, p.candArrived = msg.Incarnation, hb.Sent, arrived
 			p.candServes = serving(hb.State)
@@ -301,6 +303,9 @@ func (m *Member) hears(n NodeID) bool {
 func (m *Member) present(n NodeID) bool {
 	return m.hears(n) && m.now-m.peers[n].arrived < m.quiet()
 }
+
+// around reports whether anything of a node was heard of late, proved or not.
+func (m *Member) around(n NodeID) bool { return m.silence(n) < m.quiet() }
 
 // gone reports whether an incarnation of a node has ended by that node's own
 // word, which may have come by way of others (clause S3).

@@ -147,7 +147,7 @@ func (m *Member) prepare() {
 	if own && top <= m.wanted.promised && m.wanted.promised != m.acceptedEpoch().next(m.cfg.Self) {
 		return // asked already; every heartbeat repeats it
 	}
-	if m.now-m.preparing < m.retry || m.contested() {
+	if m.again = max(m.preparing+m.retry, m.contestedUntil()); m.now < m.again {
 		return
 	}
 	// Two that outbid each other would both starve: the next try comes later.
@@ -157,18 +157,21 @@ func (m *Member) prepare() {
 	m.changed = true
 }
 
-// contested reports whether another node that is there holds the promises and
-// has not had the time to use them.
-func (m *Member) contested() bool {
+// contestedUntil returns until when another node that is there and holds the
+// promises has the time to use them.
+func (m *Member) contestedUntil() Time {
 	by := m.wanted.promised.Proposer()
-	return by != m.cfg.Self && by != m.coordinator() && m.present(by) && m.now-m.promisedAt < 2*m.cfg.Interval+m.retry
+	if by == m.cfg.Self || by == m.coordinator() || !m.present(by) {
+		return 0
+	}
+	return m.promisedAt + 2*m.cfg.Interval + m.retry
 }
 
 // prepareEarly gets promises while the node that coordinates is merely quiet,
 // so that its failure costs no extra round (clause V5).
 func (m *Member) prepareEarly() {
 	c := m.coordinator()
-	if c == 0 || c == m.cfg.Self || m.present(c) || m.rank() != 0 {
+	if c == 0 || c == m.cfg.Self || m.around(c) || m.rank() != 0 {
 		return
 	}
 	if m.wanted.promised.Proposer() != m.cfg.Self || m.wanted.promised <= m.spent {
@@ -188,7 +191,7 @@ func (m *Member) turn() bool {
 	switch {
 	case c == m.cfg.Self:
 		return true
-	case c != 0 && m.present(c) && !m.peers[c].hb.Amnesiac && m.voters().Has(c) && m.peers[c].hb.State != Fenced:
+	case c != 0 && m.around(c) && !m.peers[c].hb.Amnesiac && m.voters().Has(c) && m.peers[c].hb.State != Fenced:
 		return waited >= 3*m.cfg.Interval+Time(m.rank())*2*m.cfg.Interval
 	}
 	return waited >= Time(m.rank())*m.cfg.Interval

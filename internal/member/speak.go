@@ -175,6 +175,26 @@ func (m *Member) lags(v *View) bool {
 	return false
 }
 
+// relays reports whether it is for this node to show a view to one that does
+// not hear its proposer: it is the first of those that one hears.
+func (m *Member) relays(v *View) bool {
+	by := v.Epoch.Proposer()
+	for _, n := range m.live {
+		p := &m.peers[n]
+		if n == by || !m.present(n) || p.hb.Accepted.Epoch >= v.Epoch || p.hb.Echoes[by-1].Heard != 0 || p.hb.Echoes[m.cfg.Self-1].Heard == 0 {
+			continue
+		}
+		first := true
+		for _, o := range m.live {
+			first = first && (o == by || o > m.cfg.Self || !m.hears(o) || p.hb.Echoes[o-1].Heard == 0)
+		}
+		if first {
+			return true
+		}
+	}
+	return false
+}
+
 // push shows a view to all.
 func (m *Member) push(v *View) {
 	m.send(&Message{From: m.cfg.Self, Incarnation: m.incarnation, Body: &v.ViewHeader})

@@ -42,7 +42,7 @@ func (m *Member) Status(now Time) Status {
 	now = max(now, m.now)
 	s := Status{
 		Self: m.cfg.Self, State: m.state, Held: m.held, View: m.active, ViewSince: m.activeSince,
-		Coordinator: m.coordinator(), Voting: m.voting(), VotingSince: max(m.recovered, m.started+m.patience()), Amnesiac: m.amnesiac,
+		Coordinator: m.coordinator(), Voting: m.voting(), VotingSince: max(m.recovered, m.started+m.patience(), m.stillUntil), Amnesiac: m.amnesiac,
 		LeaseLeft: m.deadline - now, Waiting: m.waiting,
 		OwnID: m.ownID != 0 && now-m.ownID < time.Minute,
 	}

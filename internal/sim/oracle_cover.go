@@ -255,8 +255,9 @@ func (c *coverage) interrupted(w *World, h *host, lost uint64) {
 }
 
 // shunning is how much longer a failover may take while somebody in the quorum
-// hears a host that cannot hear it: one that restarted does not know that it is
-// to say so, and is shunned first (clause L6).
+// hears a host that cannot hear it, or not always: one that restarted does not
+// know that it is to say so, and is shunned first (clause L6); and the word of
+// one may be lost, while it is not silent.
 func (c *coverage) shunning(w *World) instant {
 	for i, h := range w.hosts {
 		if c.quorum.has(i) || !h.running() {
@@ -264,7 +265,8 @@ func (c *coverage) shunning(w *World) instant {
 		}
 		for j, other := range w.hosts {
 			for iface := range w.Interfaces {
-				if c.quorum.has(j) && w.hears(other, h, iface) && !w.hears(h, other, iface) {
+				lossy := w.network.loss[i][j] > 0 || w.network.loss[j][i] > 0
+				if c.quorum.has(j) && w.hears(other, h, iface) && (lossy || !w.hears(h, other, iface)) {
 					return longest(w.Lease+2*w.Interval) + w.patience()
 				}
 			}
