@@ -6,7 +6,10 @@ func (m *Member) renew() {
 	if !m.inActive() || m.state == Fenced || m.mute() || m.rivalled() {
 		return
 	}
-	stamp := min(m.grantedBy(m.active.Voters), m.grantedBy(m.active.OldVoters))
+	stamp := m.grantedBy(m.active.Voters)
+	if m.active.OldVoters != m.active.Voters {
+		stamp = min(stamp, m.grantedBy(m.active.OldVoters))
+	}
 	deadline := Time(0)
 	if stamp > 0 {
 		deadline = stamp + m.cfg.Lease
@@ -56,15 +59,15 @@ func (m *Member) rivalled() bool {
 	if !m.cfg.Available {
 		return false
 	}
-	for n := range m.peers {
+	for n := range m.met() {
 		p := &m.peers[n]
 		unproved := p.candidate != 0 && m.now-p.candArrived < m.patience()
 		switch {
 		case p.warnedAt != 0 && m.now-p.warnedAt < m.patience() && (p.hb.Alone || p.grant <= p.warnedAt):
 			return true // unless it has heard this node since
-		case unproved && p.candServes && !m.active.holds(NodeID(n), p.candidate):
+		case unproved && p.candServes && !m.active.holds(n, p.candidate):
 			return true
-		case n > 0 && !m.active.Voters.Has(NodeID(n)) && m.hears(NodeID(n)) && serving(p.hb.State) && !m.active.holds(NodeID(n), p.incarnation):
+		case !m.active.Voters.Has(n) && m.hears(n) && serving(p.hb.State) && !m.active.holds(n, p.incarnation):
 			return true
 		}
 	}
@@ -159,26 +162,16 @@ func (m *Member) reincarnate() {
 	}
 }
 
-// heardSet is the set of other nodes that may be counted on now.
-func (m *Member) heardSet() (s Set) {
-	for _, n := range m.live {
-		if m.present(n) {
-			s = s.With(n)
-		}
-	}
-	return s
-}
-
 // shun stops echoing nodes that are heard but may be deaf, and never learn that
 // the others wait for their word. After P of that they can be put out as if
 // they were silent (clause L6).
 func (m *Member) shun() {
 	idle := m.idle()
-	for n := NodeID(1); n <= MaxNodes; n++ {
+	for n := range m.met() {
 		p := &m.peers[n]
 		deaf := idle.Has(n) && m.echoed(n, m.active.Members[n-1].Incarnation) || m.unproved(n)
 		switch {
-		case !deaf || n == m.cfg.Self || m.now-m.lastWord(n) >= m.patience():
+		case !deaf || m.now-m.lastWord(n) >= m.patience():
 			p.shunned = 0
 		case p.shunned == 0:
 			p.shunned = m.now
@@ -192,7 +185,7 @@ func (m *Member) idle() Set {
 	if m.active == nil || m.active != m.wanted.accepted || m.now-m.activeSince <= m.cfg.Lease+2*m.cfg.Interval {
 		return 0
 	}
-	return m.active.live() &^ m.acts
+	return m.livesIn(m.active) &^ m.acts
 }
 
 // unproved reports whether the next incarnation of a node in the view is heard

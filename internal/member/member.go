@@ -112,6 +112,7 @@ type Member struct {
 	}
 	probed Time
 
+	census   census
 	followed *View // whose followers acts has
 	acts     Set
 	tabled   *View      // whose table is in effect
@@ -174,7 +175,7 @@ func (m *Member) begin(now Time) {
 		m.reading = true
 	}
 	m.now = max(now, m.now)
-	m.stirred = false
+	m.stirred, m.census.counted = false, false
 	m.fx = Effects{Sends: m.fx.Sends[:0], Logs: m.fx.Logs[:0]}
 }
 

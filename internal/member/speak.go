@@ -68,7 +68,7 @@ func (m *Member) heartbeat() {
 // ended is the set of a view's live nodes that have ended, as far as this node
 // has met their words itself.
 func (m *Member) ended(v *View) (s Set) {
-	for left := v.live(); left != 0; left &= left - 1 {
+	for left := m.livesIn(v); left != 0; left &= left - 1 {
 		if n := left.first(); m.ownWord(n, v.Members[n-1].Incarnation) {
 			s = s.With(n)
 		}
@@ -103,7 +103,7 @@ func (m *Member) heardOn(p *peer) (on uint8) {
 func (m *Member) suspects() (s Set) {
 	all := m.voters()
 	if a := m.wanted.accepted; a != nil {
-		all |= a.live()
+		all |= m.livesIn(a)
 	}
 	for left := all.Without(m.cfg.Self); left != 0; left &= left - 1 {
 		if n := left.first(); m.silent(n) {

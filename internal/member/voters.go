@@ -102,7 +102,7 @@ func (m *Member) unlisted(voters Set) (s Set) {
 	}
 	all := voters | heard | m.heardSet()
 	if a := m.wanted.accepted; a != nil {
-		all |= a.live()
+		all |= m.livesIn(a)
 	}
 	for left := all &^ common; left != 0; left &= left - 1 {
 		n := left.first()

@@ -96,11 +96,7 @@ func (m *Member) settled(v *View) bool {
 func (m *Member) wishMembers(c *change, parent *View) {
 	known := m.cfg.Listed | m.heardSet()
 	if parent != nil {
-		for i, e := range parent.Members {
-			if e.Incarnation != 0 {
-				known = known.With(NodeID(i + 1))
-			}
-		}
+		known |= m.everIn(parent)
 	}
 	unlisted := m.unlisted(c.Voters)
 	for left := known; left != 0; left &= left - 1 {
