@@ -24,7 +24,7 @@ type Check struct {
 	Status   []Range        // http: what passes
 	Body     string         // http: a text that the body has; empty: any body
 	Insecure bool           // http: the certificate is not verified
-	Name     string         // dns: what is asked for, without the dot at its end
+	Name     string         // dns: what is asked for, fully qualified: with the dot at its end
 	Type     DNSType        // dns
 	Command  []string       // exec: an absolute path and arguments
 

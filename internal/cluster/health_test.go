@@ -13,8 +13,8 @@ func TestCheckString(t *testing.T) {
 	}{
 		{Check{Target: netip.MustParseAddrPort("192.0.2.10:80")}, "tcp 192.0.2.10:80"},
 		{Check{Kind: CheckHTTP, URL: "https://www.example.com/health"}, "https://www.example.com/health"},
-		{Check{Kind: CheckDNS, Name: "example.com", Type: TypeAAAA, Target: netip.MustParseAddrPort("[2001:db8::10]:53")},
-			"dns example.com AAAA at [2001:db8::10]:53"},
+		{Check{Kind: CheckDNS, Name: "example.com.", Type: TypeAAAA, Target: netip.MustParseAddrPort("[2001:db8::10]:53")},
+			"dns example.com. AAAA at [2001:db8::10]:53"},
 		{Check{Kind: CheckExec, Command: []string{"/bin/test", "-e", "/run/ready"}}, "exec /bin/test -e /run/ready"},
 	} {
 		if got := tt.check.String(); got != tt.want {

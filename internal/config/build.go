@@ -41,6 +41,8 @@ func (b *builder) cluster(root value, opts Options) {
 	places := b.nodes(m["nodes"])
 	nodesKnown := m["nodes"].given() && len(b.errs) == before
 	b.membership(m)
+	b.handover(m, modeKnown)
+	b.health(m["health"], m["all-unhealthy"])
 	if nodesKnown {
 		if b.c.HasMembership() {
 			b.servers(m["nodes"])

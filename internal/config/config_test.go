@@ -51,6 +51,7 @@ func TestDefaults(t *testing.T) {
 		Hash:       cluster.Hash{Buckets: 4096, Affinity: cluster.ByClient, Key: cluster.KeySide},
 		Lease:      100 * time.Millisecond,
 		Membership: cluster.Membership{Heartbeat: 20 * time.Millisecond},
+		Handover:   cluster.Handover{Drain: time.Hour},
 	}
 	if diff := cmp.Diff(want, got, equalAddr); diff != "" {
 		t.Error(diff)
@@ -100,6 +101,7 @@ lease: 1.5s
 			ForeignMark: cluster.Mark{Value: 1, Mask: 0xffffffff}},
 		Lease:      1500 * time.Millisecond,
 		Membership: cluster.Membership{Heartbeat: 20 * time.Millisecond},
+		Handover:   cluster.Handover{Drain: time.Hour},
 	}
 	if diff := cmp.Diff(want, got, equalAddr); diff != "" {
 		t.Error(diff)

@@ -25,6 +25,10 @@ func TestExample(t *testing.T) {
 		"  buckets: 4096\n", "", "  affinity: client\n", "", "  ipv6: full\n", "", "  key: side\n", "",
 		"action: drop\n", "", "lease: 100ms\n", "",
 		"heartbeat: 20ms\n", "", "    weight: 100\n", "", "    serve: true\n", "", "    name: alpha\n", "",
+		"drain: 1h\n", "", "all-unhealthy: keep\n", "",
+		"    status: \"200-399\"\n", "", "    insecure: false\n", "", "    type: A\n", "",
+		"    interval: 1s\n", "", "    timeout: 1s\n", "", "    rise: 2\n", "", "    fall: 3\n", "",
+		"    on-failure: leave\n", "",
 	).Replace(Example)
 	byDefault, err := Parse("example.yaml", []byte(silent), Options{Node: "1"})
 	if err != nil {
@@ -59,7 +63,7 @@ func TestExampleAlternatives(t *testing.T) {
 
 func TestExampleHasEveryKey(t *testing.T) {
 	for name, keys := range map[string][]key{
-		"": clusterKeys, "interfaces": interfaceKeys, "nodes": nodeKeys, "hash": hashKeys, "action": actionKeys,
+		"": clusterKeys, "interfaces": interfaceKeys, "nodes": nodeKeys, "hash": hashKeys, "action": actionKeys, "health": checkKeys,
 	} {
 		// A map's part of the file ends where the next key of the file begins.
 		part := Example

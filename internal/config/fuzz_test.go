@@ -16,6 +16,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(minimal)
 	f.Add(correct)
 	f.Add(Example)
+	f.Add(healthy)
 	for _, tt := range faults {
 		f.Add(strings.Replace(correct, tt.old, tt.new, 1))
 	}

@@ -28,6 +28,30 @@ var (
 		{"witness", optional, takesAddress},
 		{"key", optional, takesKey + ", or a list of the new and the old one"},
 		{"key-file", optional, "the absolute path of a file with one or two keys, one per line"},
+		{"udp", optional, "move or keep"},
+		{"flows", optional, "none or conntrack"},
+		{"drain", optional, "a duration from 0s to 720h"},
+		{"health", optional, "a list of up to 32 checks, each " + mapOf(checkKeys)},
+		{"all-unhealthy", optional, "keep or drop"},
+	}
+	checkKeys = []key{
+		{"tcp", optional, takesTarget},
+		{"http", optional, "a URL such as http://192.0.2.10/health or https://www.example.com/"},
+		{"dns", optional, "a domain name"},
+		{"exec", optional, "a list of the absolute path of a program and its arguments"},
+		{"status", optional, `statuses of HTTP and ranges such as "200-299,304", or a list of them`},
+		{"body", optional, "a text of 1 to 1024 bytes"},
+		{"insecure", optional, "true or false"},
+		{"type", optional, "A, AAAA, NS, CNAME, SOA, PTR, MX, TXT or SRV"},
+		{"server", optional, takesTarget},
+		{"interval", optional, "a duration from 50ms to 1h"},
+		{"timeout", optional, "a duration from 10ms to 1m"},
+		{"rise", optional, "a number from 1 to 100"},
+		{"fall", optional, "a number from 1 to 100"},
+		{"on-failure", optional, "leave, or " + mapOf(onFailureKeys)},
+	}
+	onFailureKeys = []key{
+		{"weight", required, "a number from 1 to 1000"},
 	}
 	interfaceKeys = []key{
 		{"name", required, "the name of a network interface: 1 to 15 characters without spaces, / and :"},
@@ -57,6 +81,8 @@ var (
 		{"foreign-mark", optional, "VALUE or VALUE/MASK, numbers from 0 to 0xffffffff"},
 	}
 )
+
+const takesTarget = "a port of the first cluster address, or ADDRESS:PORT such as 192.0.2.10:80 or \"[2001:db8::10]:80\""
 
 const takesKey = "a text of 16 to 256 characters without spaces at its ends"
 

@@ -106,7 +106,8 @@ func (b *builder) servers(nodes value) {
 // static reports keys that say nothing where the table is static.
 func (b *builder) static(m map[string]value, places map[int]nodePlace) {
 	const why = "is for nodes that know each other: give every node addresses, and none buckets"
-	for _, name := range []string{"heartbeat", "heartbeat-interfaces", "partition", "witness", "key", "key-file"} {
+	for _, name := range []string{"heartbeat", "heartbeat-interfaces", "partition", "witness", "key", "key-file",
+		"udp", "flows", "drain", "health", "all-unhealthy"} {
 		if m[name].given() {
 			b.fail(m[name], "%s %s", name, why)
 		}

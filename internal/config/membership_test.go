@@ -54,6 +54,7 @@ func TestMembership(t *testing.T) {
 			Keys:       []string{"a very secret one", "another secret one"},
 			Interfaces: []string{"eth2", "eth3"},
 		},
+		Handover: cluster.Handover{Drain: time.Hour},
 	}
 	if diff := cmp.Diff(want, c, equalAddr); diff != "" {
 		t.Error(diff)

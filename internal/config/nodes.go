@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml/ast"
-
 	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/internal/share"
 )
@@ -68,57 +66,14 @@ func (b *builder) name(node, v value, n *cluster.Node, names map[string]value) {
 	b.unique(names, name, v)
 }
 
-// buckets reads a node's list: one number, a text such as "0-99,200", or a YAML
-// list of those. nil means that there is none; an empty list is not nil.
+// buckets reads a node's list. nil means that there is none; an empty list is
+// not nil.
 func (b *builder) buckets(v value) []cluster.Range {
 	if !v.given() {
 		return nil
 	}
-	if _, ok := v.node.(*ast.SequenceNode); !ok {
-		return b.ranges(v)
-	}
-	all := []cluster.Range{}
-	for _, element := range b.list(v, v.takes, 0, cluster.MaxBuckets) {
-		all = append(all, b.ranges(element)...)
-	}
-	return all
-}
-
-func (b *builder) ranges(v value) []cluster.Range {
-	text, ok := v.scalar()
-	if !ok {
-		b.reject(v, kind(v.node))
-		return nil
-	}
-	var all []cluster.Range
-	for part := range strings.SplitSeq(text, ",") {
-		r, err := parseRange(strings.TrimSpace(part))
-		switch {
-		case err != nil:
-			b.reject(v, "is not a list of buckets")
-			return nil
-		case r.First > r.Last:
-			b.fail(v, "%q: %d-%d ends before it begins", text, r.First, r.Last)
-		case r.Last >= b.c.Hash.Buckets:
-			b.fail(v, "%q: %s is out of range; with hash.buckets: %d the buckets are 0-%d",
-				text, strings.TrimSpace(part), b.c.Hash.Buckets, b.c.Hash.Buckets-1)
-		}
-		all = append(all, r)
-	}
-	return all
-}
-
-func parseRange(s string) (cluster.Range, error) {
-	first, last, isRange := strings.Cut(s, "-")
-	if !isRange {
-		last = first
-	}
-	lo, err := parseNumber(strings.TrimSpace(first))
-	if err != nil {
-		return cluster.Range{}, err
-	}
-	hi, err := parseNumber(strings.TrimSpace(last))
-	return cluster.Range{First: int(lo), Last: int(hi)}, err
+	return b.rangeList(v, rangeRule{"buckets", 0, b.c.Hash.Buckets - 1,
+		fmt.Sprintf("with hash.buckets: %d the buckets are 0-%d", b.c.Hash.Buckets, b.c.Hash.Buckets-1)})
 }
 
 // shares checks that every bucket has one owner, and every node that lists no
