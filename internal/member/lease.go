@@ -131,8 +131,7 @@ func (m *Member) rejoin() {
 	if m.leaveBy != 0 || m.held != "" || m.cfg.Cluster&^m.carrier != 0 || m.now-m.bornAt < 2*m.cfg.Lease {
 		return
 	}
-	// It may have been put into a view and out again without hearing of it.
-	if a := m.wanted.accepted; m.state == Joining && a != nil && a.Members[m.cfg.Self-1].Incarnation == m.incarnation && !a.holds(m.cfg.Self, m.incarnation) {
+	if m.state == Joining && m.wasPutOut() {
 		m.reincarnate()
 	}
 	if m.state != Fenced {
@@ -149,6 +148,18 @@ func (m *Member) rejoin() {
 	if n := m.other(); heard.majority(voters) || n != 0 && m.evidence > max(m.fencedSince, m.lastWord(n)) {
 		m.reincarnate()
 	}
+}
+
+// wasPutOut reports whether this incarnation was put into a view and out again
+// without hearing of it: who did that does not echo it any more, and so cannot
+// even prove to live.
+func (m *Member) wasPutOut() bool {
+	for _, v := range m.known {
+		if e := v.Members[m.cfg.Self-1]; e.Incarnation == m.incarnation && !e.Live() {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *Member) reincarnate() {
@@ -175,6 +186,8 @@ func (m *Member) shun() {
 			p.shunned = 0
 		case p.shunned == 0:
 			p.shunned = m.now
+		case m.now-p.shunned > m.patience()+2*m.cfg.Interval: // in vain: it gets another chance to prove itself
+			p.shunned, p.candSince = 0, m.now
 		}
 	}
 }
@@ -193,5 +206,5 @@ func (m *Member) idle() Set {
 func (m *Member) unproved(n NodeID) bool {
 	p, a := &m.peers[n], m.wanted.accepted
 	return a != nil && a.Members[n-1].Live() && p.candidate != 0 && p.candArrived > p.arrived &&
-		a.Members[n-1].Incarnation != p.candidate && m.now-p.candSince > 3*m.cfg.Interval
+		a.Members[n-1].Incarnation != p.candidate && m.now-p.candSince > m.cfg.Lease+2*m.cfg.Interval
 }

@@ -310,6 +310,9 @@ func (m *Member) Next() Time {
 	soonest(m.graceUntil)
 	soonest(m.stillUntil)
 	soonest(m.again)
+	if a := m.wanted.accepted; a != nil {
+		soonest(a.votersSince + m.patience())
+	}
 	if m.lostAt != 0 {
 		soonest(m.lostAt + 3*m.cfg.Interval/2)
 	}

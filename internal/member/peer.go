@@ -49,7 +49,7 @@ func (m *Member) Receive(now, arrived Time, iface int, msg *Message) Verdict {
 	if msg.From == m.cfg.Self {
 		return m.hearSelf(msg)
 	}
-	if !m.cfg.Listed.Has(msg.From) && !m.voters().Has(msg.From) && !m.everMember(msg.From) {
+	if !m.cfg.Listed.Has(msg.From) && !m.matters(msg.From) {
 		return Unlisted
 	}
 	v := Taken
@@ -94,6 +94,20 @@ func (m *Member) news(a, b *Heartbeat) bool {
 	}
 	x, y := &a.Echoes[m.cfg.Self-1], &b.Echoes[m.cfg.Self-1]
 	return x.Incarnation != y.Incarnation || x.Heard != y.Heard
+}
+
+// matters reports whether a node that may not be in the file has to be heard:
+// it was in the view, or is a voter of one that is known here.
+func (m *Member) matters(n NodeID) bool {
+	if m.everMember(n) {
+		return true
+	}
+	for _, v := range m.known {
+		if v.Voters.Has(n) || v.OldVoters.Has(n) {
+			return true
+		}
+	}
+	return false
 }
 
 func (m *Member) everMember(n NodeID) bool {

@@ -31,10 +31,13 @@ func (c *contacts) init(w *World) {
 // older than one that came before is no contact.
 func (c *contacts) arrived(w *World, h *host, f *frame) {
 	from := int(f.origin)
-	if !w.Available || f.sentAt <= c.newest[h.index][from] || from == h.index {
+	if f.sentAt <= c.newest[h.index][from] || from == h.index {
 		return
 	}
 	c.newest[h.index][from], c.last[h.index][from] = f.sentAt, w.now
+	if !w.Available {
+		return
+	}
 	at := &c.contact[min(h.index, from)][max(h.index, from)]
 	if w.now-at.last > w.losing() {
 		copy(at.gaps[1:], at.gaps[:])
@@ -43,6 +46,15 @@ func (c *contacts) arrived(w *World, h *host, f *frame) {
 		w.queue.push(event{at: w.now + w.grace() + 1, kind: review, host: uint8(h.index)})
 	}
 	at.last = w.now
+}
+
+// word returns when the last frame of a host arrived anywhere.
+func (c *contacts) word(from int) instant {
+	t := instant(0)
+	for to := range c.last {
+		t = max(t, c.last[to][from])
+	}
+	return t
 }
 
 // grace is how long two nodes that could not hear each other may both handle a

@@ -335,17 +335,18 @@ func (c *coverage) covered(w *World, h *host, before, now uint64) {
 	c.handled = handled
 }
 
-// calm is since when nothing has disturbed the quorum: it could act, and all
-// other hosts have sent their last packet or stay as they are.
+// calm is since when nothing has disturbed the quorum: it could act, its voters
+// are the ones that they were (clause V6), and the last packets of all other
+// hosts have arrived, or they stay as they are.
 func (c *coverage) calm(w *World) instant {
-	t := c.since
+	t := max(c.since, w.oracle.voted)
 	for i, h := range w.hosts {
 		switch {
 		case c.quorum.has(i):
 		case h.running() || h.sentAt < 0:
 			t = max(t, c.changed[i])
 		default:
-			t = max(t, h.sentAt)
+			t = max(t, h.sentAt, w.oracle.word(i))
 		}
 	}
 	return t

@@ -13,6 +13,7 @@ type chosen struct {
 	line     []*member.View              // those, as they came
 	newest   *member.View                // that was acted on
 	latest   *member.View                // that was accepted
+	voted    instant                     // when the voters of an accepted view were others than before, last
 	lost     member.Set                  // nodes that have lost their memory
 }
 
@@ -56,6 +57,9 @@ func (o *oracle) stored(w *World, h *host, s *member.Stored) {
 	if c.latest == nil || v.Epoch > c.latest.Epoch {
 		c.latest = v
 		w.settled()
+	}
+	if parent := c.views[v.Parent]; parent != nil && (parent.Voters != v.Voters || parent.OldVoters != v.OldVoters) {
+		c.voted = w.now
 	}
 	w.notef("view %s on %s: %s", number(v.Epoch), number(v.Parent.Epoch), v.Reason)
 	c.fair(w, v)

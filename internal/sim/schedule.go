@@ -86,8 +86,8 @@ func (w *World) rest() instant { return 12*w.patience() + 2*second }
 
 // repair ends all faults and makes all files say the same.
 func (w *World) repair() {
-	w.Do("heal")
 	w.Noise = 0
+	w.Do("heal")
 	for _, h := range w.hosts {
 		h.config.Listed = w.listed
 		if h.running() {
@@ -127,7 +127,7 @@ func (w *World) converged() {
 			total += int(h.config.Weight)
 		}
 	}
-	if total == 0 {
+	if total == 0 || w.memoryLost() {
 		return
 	}
 	if missing := w.all() &^ handled; missing != 0 {
@@ -143,6 +143,29 @@ func (w *World) converged() {
 			w.fail("at rest: %s handles %d buckets, its quota is %d to %d", h.name, n, low, high)
 		}
 	}
+}
+
+// memoryLost reports whether too few of the voters remember anything for the
+// others to learn it from them, for good: those who know are retired, or have
+// lost their disks (clause R3).
+func (w *World) memoryLost() bool {
+	for _, voters := range w.oracle.voters() {
+		knowing, forgetful := 0, 0
+		for _, h := range w.hosts {
+			switch {
+			case h.process == nil || !voters.Has(h.id):
+			case h.process.Status(h.clock.read(w.now)).Amnesiac:
+				forgetful++
+			default:
+				knowing++
+			}
+		}
+		n := voters.Len()
+		if 2*knowing <= n && knowing < n-n/2 && 2*forgetful <= n {
+			return true
+		}
+	}
+	return false
 }
 
 // String writes the schedule as a script.
