@@ -28,7 +28,7 @@ func imports(paths ...string) []string { return paths }
 // does not exist is no error.
 var rules = []rule{
 	{"match", stdlib, nil},
-	{"internal/cluster", stdlib, nil},
+	{"internal/cluster", stdlib, imports("match")},
 	{"internal/share", stdlib, imports("internal/cluster")},
 	{"internal/member", stdlib, imports("internal/share")},
 	{"internal/wire", stdlib, imports("internal/member")},
@@ -37,6 +37,7 @@ var rules = []rule{
 	{"internal/capture", libraries, imports("match")},
 	{"internal/config", libraries, imports("match", "internal/cluster", "internal/share")},
 	{"internal/dataplane", libraries, imports("match", "internal/cluster", "internal/share")},
+	{"internal/flows", libraries, imports("match", "internal/cluster")},
 	{"internal/netdev", libraries, imports("internal/cluster")},
 	{"internal/transport", libraries, imports("internal/cluster")},
 	{"internal/control", libraries, nil},
