@@ -134,8 +134,8 @@ func (m *Member) rejoin() {
 	if m.state == Joining && m.wasPutOut() {
 		m.reincarnate()
 	}
-	if m.state != Fenced {
-		return
+	if m.state != Fenced || m.unfit() && m.sent < m.fencedSince {
+		return // one that stays out for longer says so first
 	}
 	heard, voters := m.heardSet().With(m.cfg.Self), m.voters()
 	for n := range m.peers {

@@ -73,6 +73,7 @@ type Member struct {
 	fencedSince           Time
 	lostAt                Time // since when a path seems lost
 	unfitAt, pathsAt      Time
+	pathsDue              bool // paths are to be looked at again
 	held                  string // why the node must not be in a view; empty: it may
 	leaveBy               Time
 	left                  bool
@@ -303,18 +304,27 @@ func (m *Member) Next() Time {
 			next = t
 		}
 	}
-	if m.changed && !m.mute() {
-		soonest(m.sent + m.cfg.Interval/pace)
+	if m.changed && !m.mute() && !m.impostor() && !m.left {
+		next = min(next, max(m.now, m.sent+m.cfg.Interval/pace))
 	}
 	soonest(m.started + m.patience())
 	soonest(m.graceUntil)
 	soonest(m.stillUntil)
 	soonest(m.again)
+	if m.desired != 0 {
+		soonest(m.turnAt())
+	}
+	if m.behindSince != 0 {
+		soonest(m.behindSince + 2*m.cfg.Interval + 1)
+	}
+	if m.pathsDue {
+		soonest(m.pathsAt + m.cfg.Interval/4)
+	}
 	if a := m.wanted.accepted; a != nil {
 		soonest(a.votersSince + m.patience())
 	}
 	if m.lostAt != 0 {
-		soonest(m.lostAt + 3*m.cfg.Interval/2)
+		soonest(m.lostAt + m.hysteresis())
 	}
 	if m.serves() {
 		soonest(m.leaseEnd() + m.cfg.Interval/2)

@@ -9,8 +9,11 @@ func (m *Member) fit() bool {
 	if !m.voting() || m.held != "" || m.leaveBy != 0 || m.cfg.Cluster&^m.carrier != 0 || !m.cfg.Listed.Has(m.cfg.Self) {
 		return false
 	}
-	return m.unfitAt == 0 || m.now-m.unfitAt >= m.probation()
+	return !m.unfit()
 }
+
+// unfit reports whether this node has lost a path of late.
+func (m *Member) unfit() bool { return m.unfitAt != 0 && m.now-m.unfitAt < m.probation() }
 
 // probation is how long a path must have been good again: long, so that a node
 // with a bad one does not come and go, unless it is needed.
@@ -29,8 +32,11 @@ func (m *Member) probation() Time {
 // which some other pair has it: its clients there are served by them
 // (clause P1). Where nobody has it, giving up would help nobody.
 func (m *Member) paths() {
-	if len(m.cfg.Interfaces) < 2 || m.now-m.pathsAt < m.cfg.Interval/4 {
-		return // one interface: the lease says it all
+	if len(m.cfg.Interfaces) < 2 {
+		return // the lease says it all
+	}
+	if m.pathsDue = m.now-m.pathsAt < m.cfg.Interval/4; m.pathsDue {
+		return
 	}
 	m.pathsAt = m.now
 	own, others := uint8(0), uint8(0)
@@ -49,7 +55,7 @@ func (m *Member) paths() {
 	if m.lostAt == 0 {
 		m.lostAt = m.now
 	}
-	if m.now-m.lostAt < 3*m.cfg.Interval/2 {
+	if m.now-m.lostAt < m.hysteresis() {
 		return
 	}
 	m.unfitAt = m.now
@@ -57,6 +63,10 @@ func (m *Member) paths() {
 		m.fence("no other node both hears it and is heard on " + m.interfaces(lost))
 	}
 }
+
+// hysteresis is how much later than another one node may notice that a segment
+// is dead: their heartbeats come up to an interval apart.
+func (m *Member) hysteresis() Time { return m.cfg.Interval * 9 / 8 }
 
 // twoWay returns the interfaces on which this node and n hear each other.
 func (m *Member) twoWay(n NodeID) uint8 {

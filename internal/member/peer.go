@@ -71,7 +71,7 @@ func (m *Member) Receive(now, arrived Time, iface int, msg *Message) Verdict {
 		m.stirred = true
 		m.collect(msg.From, body)
 	}
-	if m.stirred {
+	if m.stirred || m.now >= m.nextSend {
 		m.step()
 	} else {
 		m.renew()
@@ -316,6 +316,12 @@ func (m *Member) hears(n NodeID) bool {
 // present reports whether a node may be counted on now.
 func (m *Member) present(n NodeID) bool {
 	return m.hears(n) && m.now-m.peers[n].arrived < m.quiet()
+}
+
+// attends reports whether a node may be counted on to follow this one now: it
+// has echoed what was sent of late. One that is deaf is present, too.
+func (m *Member) attends(n NodeID) bool {
+	return m.present(n) && m.now-m.peers[n].echoed < m.quiet()
 }
 
 // around reports whether anything of a node was heard of late, proved or not.

@@ -147,6 +147,9 @@ func (m *Member) prepare() {
 	if own && top <= m.wanted.promised && m.wanted.promised != m.acceptedEpoch().next(m.cfg.Self) {
 		return // asked already; every heartbeat repeats it
 	}
+	if !m.leads() {
+		return
+	}
 	if m.again = max(m.preparing+m.retry, m.contestedUntil()); m.now < m.again {
 		return
 	}
@@ -157,11 +160,27 @@ func (m *Member) prepare() {
 	m.changed = true
 }
 
+// leads reports whether so many others attend to this node that something can
+// come of its proposals: who is deaf must not outbid those who are not.
+func (m *Member) leads() bool {
+	by := Set(0).With(m.cfg.Self)
+	for _, n := range m.live {
+		if m.attends(n) {
+			by = by.With(n)
+		}
+	}
+	a := m.wanted.accepted
+	if a == nil || m.alone() {
+		return m.alone() || by.majority(m.cfg.Listed)
+	}
+	return by.majority(a.Voters) && by.majority(a.OldVoters)
+}
+
 // contestedUntil returns until when another node that is there and holds the
 // promises has the time to use them.
 func (m *Member) contestedUntil() Time {
 	by := m.wanted.promised.Proposer()
-	if by == m.cfg.Self || by == m.coordinator() || !m.present(by) {
+	if by == m.cfg.Self || by == m.coordinator() || !m.attends(by) {
 		return 0
 	}
 	return m.promisedAt + 2*m.cfg.Interval + m.retry
@@ -171,7 +190,7 @@ func (m *Member) contestedUntil() Time {
 // so that its failure costs no extra round (clause V5).
 func (m *Member) prepareEarly() {
 	c := m.coordinator()
-	if c == 0 || c == m.cfg.Self || m.around(c) || m.rank() != 0 {
+	if c == 0 || c == m.cfg.Self || m.around(c) && (m.attends(c) || !m.hears(c)) || m.rank() != 0 {
 		return
 	}
 	if m.wanted.promised.Proposer() != m.cfg.Self || m.wanted.promised <= m.spent {
@@ -185,19 +204,35 @@ func (m *Member) coordinator() NodeID { return m.acceptedEpoch().Proposer() }
 
 // turn reports whether it is for this node to propose: if it coordinates, or
 // in its absence, or when nothing has come of it, by rank.
-func (m *Member) turn() bool {
+func (m *Member) turn() bool { return m.now >= m.turnAt() }
+
+func (m *Member) turnAt() Time {
 	c := m.coordinator()
-	waited := m.now - m.desired
 	switch {
 	case c == m.cfg.Self:
-		return true
-	case c != 0 && m.around(c) && !m.peers[c].hb.Amnesiac && m.voters().Has(c) && m.peers[c].hb.State != Fenced:
-		return waited >= 3*m.cfg.Interval+Time(m.rank())*2*m.cfg.Interval
+		return m.desired
+	case c != 0 && m.coordinates(c):
+		return m.desired + 3*m.cfg.Interval + Time(m.rank())*2*m.cfg.Interval
 	}
-	return waited >= Time(m.rank())*m.cfg.Interval
+	return m.desired + Time(m.rank())*m.cfg.Interval
 }
 
-// rank counts the voters present that have a lower id.
-func (m *Member) rank() int {
-	return (m.heardSet() & m.voters() & (1<<(m.cfg.Self-1) - 1)).Len()
+// coordinates reports whether the proposer of the newest view is able to go on.
+func (m *Member) coordinates(c NodeID) bool {
+	p := &m.peers[c]
+	if !m.around(c) || !m.voters().Has(c) || p.hb.Amnesiac || p.hb.State == Fenced {
+		return false
+	}
+	return m.attends(c) || p.candArrived > p.arrived // or has just restarted
+}
+
+// rank counts the voters that attend to this node and have a lower id.
+func (m *Member) rank() (rank int) {
+	voters := m.voters()
+	for _, n := range m.live {
+		if n < m.cfg.Self && voters.Has(n) && m.attends(n) {
+			rank++
+		}
+	}
+	return rank
 }
