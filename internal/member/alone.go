@@ -80,7 +80,7 @@ func (m *Member) probe() {
 // answers. Otherwise the death of one would interrupt the other (clause A6).
 func (m *Member) extend() Time {
 	n := m.other()
-	if n == 0 || !m.active.Voters.Has(n) || m.deadline == 0 || m.now > m.deadline || m.now < m.graceUntil {
+	if n == 0 || !m.voters().Has(n) || m.deadline == 0 || m.now > m.deadline || m.now < m.graceUntil {
 		return 0
 	}
 	if last := m.lastWord(n); m.now-last < m.cfg.Lease-2*m.cfg.Interval || m.evidence <= last {

@@ -117,7 +117,7 @@ func (m *Member) outOf(v *View, n NodeID, i Incarnation, fork bool) bool {
 		return true
 	case n == m.cfg.Self:
 		return false
-	case fork && m.peers[n].incarnation == i && m.peers[n].hb.Active == v.ID():
+	case fork && m.peers[n].incarnation == i && m.follows(n, v):
 		return true
 	case !fork && e.State == Fenced && e.Incarnation == i:
 		return true // the proposer has its word
@@ -125,6 +125,13 @@ func (m *Member) outOf(v *View, n NodeID, i Incarnation, fork bool) bool {
 		return true // the proposer met a later incarnation
 	}
 	return m.silent(n) && (v.Alone || m.now-v.votersSince >= m.patience()) // clause V6
+}
+
+// follows reports whether a node acts on a view of another line, or serves in
+// none and has accepted that line.
+func (m *Member) follows(n NodeID, v *View) bool {
+	hb := &m.peers[n].hb
+	return hb.Active == v.ID() || m.hears(n) && !serving(hb.State) && hb.Grants == v.Grants()
 }
 
 // chosen reports whether a view is known to be accepted by a majority of its

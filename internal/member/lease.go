@@ -23,7 +23,7 @@ func (m *Member) renew() {
 
 // grantedBy returns the newest stamp that a majority of the voters have echoed
 // for the leases of the view in force; 0: none. A voter echoes itself what it
-// has sent.
+// has sent, under the view that it has accepted (clause L2), too.
 func (m *Member) grantedBy(voters Set) Time {
 	var stamps [MaxNodes]Time
 	n, grants := 0, m.active.Grants()
@@ -39,7 +39,7 @@ func (m *Member) grantedBy(voters Set) Time {
 		}
 	}
 	need := voters.Len()/2 + 1
-	if voters.Has(m.cfg.Self) {
+	if a := m.wanted.accepted; voters.Has(m.cfg.Self) && a != nil && a.Grants() == grants {
 		need--
 	}
 	switch {

@@ -46,11 +46,23 @@ func (m *Member) overtaken() bool {
 		return false
 	}
 	for _, v := range m.known {
-		if v.Epoch > a.Epoch && v.Lineage != a.Lineage {
+		if v.Epoch > a.Epoch && v.Lineage != a.Lineage && !m.forgotten(v) {
 			return true
 		}
 	}
 	return false
+}
+
+// forgotten reports whether all voters of a view say that they hold another.
+func (m *Member) forgotten(v *View) bool {
+	for left := v.Voters | v.OldVoters; left != 0; left &= left - 1 {
+		n := left.first()
+		hb := &m.peers[n].hb
+		if n == m.cfg.Self || !m.hears(n) || hb.Accepted == v.ID() || hb.Active == v.ID() {
+			return false
+		}
+	}
+	return true
 }
 
 // publish proposes a view: this node is the first to accept it.

@@ -20,9 +20,8 @@
 //     views of different lineages and that have lost touch, and a lease more
 //     after they are in touch again. They have lost touch when for L - 2 H (when
 //     one of two voters may extend its lease, clause A6), by the fastest clock,
-//     no frame of either arrived at the other, nor frames of one at a third node
-//     that both have in their files and of that one at the other. What waits for
-//     a stopped process has arrived.
+//     no frame of either arrived at the other. What waits for a stopped process
+//     has arrived.
 //   - Invariant 2, with partition: available: one of two voters in the view that
 //     it accepted last may set its lease to end up to 1.5 H ahead of now while
 //     the lease stands, if its process has heard nothing of the other for

@@ -78,17 +78,13 @@ func (o *oracle) excused(w *World, a, b *host) bool {
 	}
 	since := w.now - w.grace()
 	instants := []instant{w.now}
-	for i := range w.hosts {
-		for j := range i {
-			for _, g := range o.contact[j][i].gaps {
-				if g.end >= since && g.end > 0 {
-					instants = append(instants, g.end-1)
-				}
-			}
+	for _, g := range o.contact[min(a.index, b.index)][max(a.index, b.index)].gaps {
+		if g.end >= since && g.end > 0 {
+			instants = append(instants, g.end-1)
 		}
 	}
 	for _, at := range instants {
-		if !o.together(w, a, b, at) {
+		if !o.together(a, b, at, w.losing()) {
 			return true
 		}
 	}
@@ -100,28 +96,10 @@ func (o *oracle) actsOn(h *host) *member.View {
 	return o.byEpoch[member.Epoch(h.plane.tableEpoch)]
 }
 
-// together reports whether two hosts were in touch at an instant: a frame of one
-// had arrived at the other, or frames of one at a third, which both have in
-// their files, and frames of that at the other (clause A4).
-func (c *contacts) together(w *World, a, b *host, at instant) bool {
-	if c.contact[min(a.index, b.index)][max(a.index, b.index)].touch(at, w.losing()) {
-		return true
-	}
-	for i, third := range w.hosts {
-		if third == a || third == b || !a.config.Listed.Has(third.id) || !b.config.Listed.Has(third.id) {
-			continue
-		}
-		if c.reached(w, i, a.index, at) && c.reached(w, b.index, i, at) ||
-			c.reached(w, i, b.index, at) && c.reached(w, a.index, i, at) {
-			return true
-		}
-	}
-	return false
-}
-
-// reached reports whether a frame of one host had lately arrived at another.
-func (c *contacts) reached(w *World, from, to int, at instant) bool {
-	return at <= c.last[to][from]+w.losing()
+// together reports whether a frame of one of two hosts had lately arrived at the
+// other.
+func (c *contacts) together(a, b *host, at, within instant) bool {
+	return c.contact[min(a.index, b.index)][max(a.index, b.index)].touch(at, within)
 }
 
 // touch reports whether a frame arrived within some time before an instant.

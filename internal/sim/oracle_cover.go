@@ -57,13 +57,14 @@ func (c *coverage) init(w *World) {
 }
 
 // slack is what a bound has to allow for besides the protocol's own time: a
-// failover takes up to six messages one after another and three writes.
+// failover takes up to six messages one after another, and five writes where two
+// propose.
 func (w *World) slack() instant {
 	slowest := instant(0)
 	for _, h := range w.hosts {
 		slowest = max(slowest, h.disk.slowest)
 	}
-	return 6*w.network.delayMax + 3*slowest
+	return 6*w.network.delayMax + 5*slowest
 }
 
 // bound is invariant 4: from the last packet of a bucket's owner until another
