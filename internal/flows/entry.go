@@ -57,10 +57,11 @@ func (e *entry) over() bool {
 	return e.protocol == unix.IPPROTO_TCP && (e.state == stateTimeWait || e.state == stateClose)
 }
 
-// translated says that the packets of the original direction go to another
-// address than they are sent to.
+// translated says that one end is not whom the other one takes it for, so that
+// it is not a socket of this host that has the cluster address.
 func (e *entry) translated() bool {
-	return e.original.dst != e.reply.src || e.original.dport != e.reply.sport
+	r := e.reply
+	return e.original != tuple{src: r.dst, dst: r.src, sport: r.dport, dport: r.sport}
 }
 
 // entries calls each for the entries of the table, valid during the call only.

@@ -79,16 +79,13 @@ func (f *Flows) Count(counts []int) ([]int, error) {
 	return counts, err
 }
 
-// counts says whether an entry stands for a flow to be kept. What is not
-// translated and comes to this host's own services has sockets here.
+// counts says whether an entry stands for a flow to be kept. One between this
+// host, by a cluster address, and somebody else has a socket here, which counts.
 func (f *Flows) counts(e *entry) bool {
-	switch {
-	case e.over():
+	if e.over() || !e.translated() && (f.addresses[e.original.src] || f.addresses[e.original.dst]) {
 		return false
-	case f.mode == cluster.Gateway:
-		return (e.protocol == unix.IPPROTO_TCP || e.protocol == unix.IPPROTO_UDP) && !f.addresses[e.reply.src]
 	}
-	return e.protocol == unix.IPPROTO_TCP && e.translated()
+	return e.protocol == unix.IPPROTO_TCP || e.protocol == unix.IPPROTO_UDP && f.mode == cluster.Gateway
 }
 
 // entries calls each for the entries of connection tracking, if there are any.

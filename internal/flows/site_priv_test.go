@@ -15,6 +15,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/match"
@@ -127,9 +128,14 @@ func (s *site) address(name, prefix string) {
 	a, err := netlink.ParseAddr(prefix)
 	s.must(err)
 	if a.IP.To4() == nil {
-		a.Flags = 2 // IFA_F_NODAD
+		a.Flags = unix.IFA_F_NODAD
 	}
 	s.must(netlink.AddrAdd(link, a))
+	// The kernel takes IPv6 addresses into service from a work queue.
+	s.eventually(prefix+" is in service", func() bool {
+		routes, err := netlink.RouteGet(a.IP)
+		return err == nil && len(routes) == 1 && routes[0].Type == unix.RTN_LOCAL
+	})
 }
 
 func ipNet(p netip.Prefix) *net.IPNet {
@@ -138,7 +144,7 @@ func ipNet(p netip.Prefix) *net.IPNet {
 
 // clients is the route by which the peer is all of a network.
 func (s *site) clients(p netip.Prefix) *netlink.Route {
-	return &netlink.Route{Dst: ipNet(p), LinkIndex: 1, Type: 2, Table: 255, Scope: netlink.SCOPE_HOST} // RTN_LOCAL, RT_TABLE_LOCAL
+	return &netlink.Route{Dst: ipNet(p), LinkIndex: 1, Type: unix.RTN_LOCAL, Table: unix.RT_TABLE_LOCAL, Scope: netlink.SCOPE_HOST}
 }
 
 // silence takes the silent networks away from the peer: nothing comes back from

@@ -22,7 +22,7 @@ func Tracking() (v4, v6 bool, err error) {
 		return false, false, fmt.Errorf("find out whether IPv4 connections are tracked: %w", err)
 	}
 	v6, err = tracked("::1")
-	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT) {
+	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EAFNOSUPPORT) {
 		return v4, false, nil // a host without IPv6
 	}
 	if err != nil {
