@@ -145,7 +145,7 @@ func doHeal(w *World, _ *host, _ []string) error {
 	n := &w.network
 	clear(n.cut[:])
 	clear(n.loss[:])
-	n.weather = weather{delayMin: n.delayMin, delayMax: n.delayMax, loss: w.Noise}
+	n.weather = weather{delayMin: n.delayMin, delayMax: w.usualDelay(), loss: w.Noise}
 	for _, h := range w.hosts {
 		h.slow, h.late, h.outside = 0, 0, true
 		if h.waking { // what waits for a slow process does not have to any more
@@ -193,7 +193,8 @@ func doWeather(w *World, _ *host, args []string) (err error) {
 			n.weather.replay, err = perCent(value)
 		case "delay":
 			d, err = time.ParseDuration(value)
-			n.delayMax = instant(d)
+			n.delayMax = max(instant(d), n.delayMin)
+			n.slowest = max(n.slowest, n.delayMax)
 		case "latemax":
 			d, err = time.ParseDuration(value)
 			n.lateMax = instant(d)

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -33,6 +34,7 @@ func (r *Report) String() string {
 // Hunt runs the schedules of some seeds until enough of them have failed.
 func Hunt(first uint64, schedules, workers, enough int) *Report {
 	r := &Report{Workers: workers}
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // worlds are small and short-lived
 	begun := time.Now()
 	var lock sync.Mutex
 	var wait sync.WaitGroup

@@ -35,6 +35,7 @@ const archived = 32
 // network is a set of broadcast segments, one per interface.
 type network struct {
 	weather
+	slowest instant // longest delayMax so far
 	random  *rand.Rand
 	frames  []*frame
 	free    []uint32

@@ -28,10 +28,11 @@ func (c *contacts) init(w *World) {
 }
 
 // arrived notes a frame that reached a host on which a process exists. A frame
-// older than one that came before is no contact.
+// older than one that came before is no contact, nor is one of a node that is
+// not in the receiver's file.
 func (c *contacts) arrived(w *World, h *host, f *frame) {
 	from := int(f.origin)
-	if f.sentAt <= c.newest[h.index][from] || from == h.index {
+	if f.sentAt <= c.newest[h.index][from] || from == h.index || !h.config.Listed.Has(w.hosts[from].id) {
 		return
 	}
 	c.newest[h.index][from], c.last[h.index][from] = f.sentAt, w.now
@@ -59,7 +60,7 @@ func (c *contacts) word(from int) instant {
 
 // grace is how long two nodes that could not hear each other may both handle a
 // bucket after they can: what was left of a lease.
-func (w *World) grace() instant { return longest(w.Lease) + w.network.delayMax }
+func (w *World) grace() instant { return longest(w.Lease) + w.network.slowest }
 
 // losing is after how much silence two nodes have lost touch: what one of two
 // voters waits before it extends its own lease (clause A6), by the fastest

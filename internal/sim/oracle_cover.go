@@ -148,7 +148,7 @@ func (c *coverage) examine(w *World, i int, h *host) {
 // another.
 func (w *World) hearWell(to, from *host) bool {
 	n := &w.network
-	if n.weather.loss > 0 || n.weather.replay > 0 || n.late > 0 || n.loss[from.index][to.index] > 0 {
+	if n.weather.loss > 0 || n.delayMax > w.usualDelay() || n.weather.replay > 0 || n.late > 0 || n.loss[from.index][to.index] > 0 {
 		return false
 	}
 	for iface := range w.Interfaces {
@@ -162,7 +162,13 @@ func (w *World) hearWell(to, from *host) bool {
 // best finds the quorum, since when it could act, and whether its leases lapse
 // before it can.
 func (c *coverage) best(w *World) (best hostSet, since instant, lapse bool) {
-	for s := hostSet(1); s < 1<<len(w.hosts); s++ {
+	fit := hostSet(0)
+	for i := range w.hosts {
+		if c.fit[i] != never {
+			fit |= 1 << i
+		}
+	}
+	for s := -fit & fit; s != 0; s = (s - fit) & fit { // all its subsets, ascending
 		if s.len() <= best.len() {
 			continue
 		}

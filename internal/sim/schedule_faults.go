@@ -6,17 +6,34 @@ import (
 	"time"
 )
 
-// fault draws one fault, and its end.
-func (g *generator) fault() {
-	faults := [...]func(){
-		g.kill, g.kill, g.kill, g.powerOff, g.pause, g.pause, g.pause, g.cutPair, g.cutPair, g.deafMute, g.deafMute,
-		g.split, g.unplug, g.sluggish, g.sluggish, g.rate, g.weather, g.weather, g.lossy, g.fence, g.leave,
-		g.many, g.all, g.reweigh, g.relist, g.rolling, g.duplicate,
+// choose picks the kinds of faults that this schedule has, and whom they hit.
+// Each schedule leaves most kinds out: what goes wrong only when a few of them
+// meet often would be drowned by the others.
+func (g *generator) choose() {
+	all := [...]func(){
+		g.kill, g.kill, g.kill, g.powerOff, g.pause, g.pause, g.pause, g.cutPair, g.cutPair, g.deafMute, g.deafMute, g.fade, g.fade,
+		g.split, g.unplug, g.sluggish, g.sluggish, g.drift, g.weather, g.weather, g.lossy, g.fence, g.leave,
+		g.many, g.all, g.reweigh, g.relist, g.relist, g.rolling, g.duplicate,
 	}
-	faults[g.r.IntN(len(faults))]()
+	g.faults = append(g.faults, all[g.r.IntN(len(all)-1)]) // the last is dropped from most schedules
+	for range 1 + g.r.IntN(6) {
+		g.faults = append(g.faults, all[g.r.IntN(len(all))])
+	}
+	g.memories = []int{2, 5, 12}[g.r.IntN(3)]
+	for range 1 + g.r.IntN(g.s.Nodes) {
+		g.victims = append(g.victims, 1+g.r.IntN(g.s.Nodes))
+	}
 }
 
-func (g *generator) node() int { return 1 + g.r.IntN(g.s.Nodes) }
+// fault draws one fault, and its end.
+func (g *generator) fault() { g.faults[g.r.IntN(len(g.faults))]() }
+
+func (g *generator) node() int {
+	if g.one(4) {
+		return 1 + g.r.IntN(g.s.Nodes)
+	}
+	return g.victims[g.r.IntN(len(g.victims))]
+}
 
 // other draws a node that is not n.
 func (g *generator) other(n int) int { return 1 + (n+g.r.IntN(g.s.Nodes-1))%g.s.Nodes }
@@ -38,7 +55,7 @@ func (g *generator) on() string {
 }
 
 func (g *generator) memory() string {
-	if g.one(5) {
+	if g.one(g.memories) {
 		return " amnesia"
 	}
 	return ""
@@ -78,6 +95,30 @@ func (g *generator) cutPair() {
 	g.line("cut %s", pair)
 	g.at += g.span()
 	g.line("mend %s", pair)
+}
+
+// fade takes a node out of others' hearing one by one, in one direction or both,
+// and brings it back to them in another order.
+func (g *generator) fade() {
+	n, both := g.node(), g.one(2)
+	var pairs []string
+	for other := 1; other <= g.s.Nodes; other++ {
+		if other == n || g.one(5) {
+			continue
+		}
+		if pairs = append(pairs, fmt.Sprintf("%d->%d", n, other)); both || g.one(4) {
+			pairs = append(pairs, fmt.Sprintf("%d->%d", other, n))
+		}
+	}
+	quick := g.leases(0.05, 0.5)
+	for _, verb := range []string{"cut", "mend"} {
+		begun := g.at
+		for _, i := range g.r.Perm(len(pairs)) {
+			g.at = begun + draw(g.r, 0, quick)
+			g.line("%s %s", verb, pairs[i])
+		}
+		g.at = begun + g.span()
+	}
 }
 
 func (g *generator) deafMute() {
@@ -128,13 +169,15 @@ func (g *generator) sluggish() {
 	g.line("%s %d %v", verb, n, usual)
 }
 
-func (g *generator) rate() {
-	g.line("rate %d %d", g.node(), []int{-10000, 10000, g.r.IntN(20001) - 10000}[g.r.IntN(3)])
+func (g *generator) drift() { g.rate(g.node()) }
+
+func (g *generator) rate(n int) {
+	g.line("rate %d %d", n, []int{-10000, 10000, g.r.IntN(20001) - 10000}[g.r.IntN(3)])
 }
 
 func (g *generator) weather() {
 	clear, usual := "", fmt.Sprintf("loss=%v", float64(g.s.Noise)/10_000)
-	switch g.r.IntN(4) {
+	switch g.r.IntN(5) {
 	case 0:
 		g.line("weather loss=%d", 1+g.r.IntN(90))
 		clear = usual
@@ -148,6 +191,9 @@ func (g *generator) weather() {
 		g.line("weather replay=%d", 5+g.r.IntN(90))
 		g.at += g.span() * 4
 		clear = "replay=0"
+	case 4:
+		g.line("weather delay=%v", time.Duration(g.leases(0.02, 0.3)))
+		clear = fmt.Sprintf("delay=%v", time.Duration(g.s.DelayMax))
 	}
 	g.at += g.span()
 	g.line("weather %s", clear)

@@ -51,7 +51,8 @@ func NewWorld(s Setup, trace io.Writer) *World {
 	w := &World{Setup: s, trace: trace}
 	w.noise = rand.New(rand.NewPCG(s.Seed, 1))
 	w.network.random = rand.New(rand.NewPCG(s.Seed, 2))
-	w.network.weather = weather{delayMin: 20 * microsecond, delayMax: max(s.DelayMax, 20*microsecond), loss: s.Noise}
+	w.network.weather = weather{delayMin: 20 * microsecond, delayMax: w.usualDelay(), loss: s.Noise}
+	w.network.slowest = w.network.delayMax
 	w.listed = member.Set(1)<<s.Nodes - 1
 	for id := 1; id <= s.Nodes+s.Spare; id++ {
 		w.hosts = append(w.hosts, newHost(w, id-1, member.NodeID(id)))
@@ -81,6 +82,9 @@ func (w *World) config(id member.NodeID) member.Config {
 	}
 	return c
 }
+
+// usualDelay is the longest that the network takes when nothing disturbs it.
+func (w *World) usualDelay() instant { return max(w.DelayMax, 20*microsecond) }
 
 // Run lets virtual time pass until an instant, or the first violation.
 func (w *World) Run(until instant) {
