@@ -86,6 +86,7 @@ func printCluster(w io.Writer, c *cluster.Cluster) error {
 	fmt.Fprintf(w, "action %s, lease %s\n", describeAction(c.Action), c.Lease)
 	if c.HasMembership() {
 		fmt.Fprintln(w, describeMembership(c))
+		fmt.Fprintln(w, describeHandover(c))
 	}
 	fmt.Fprintf(w, "this node: %d %s\n\n", self.ID, self.Name)
 
@@ -100,6 +101,10 @@ func printCluster(w io.Writer, c *cluster.Cluster) error {
 	fmt.Fprintln(w)
 	if c.HasMembership() {
 		printMembers(table, c)
+		if err := table.Flush(); err != nil {
+			return err
+		}
+		printChecks(table, c.Health)
 		return table.Flush()
 	}
 	owners, err := share.Static(c.Nodes, c.Hash.Buckets)

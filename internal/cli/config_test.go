@@ -23,6 +23,11 @@ func TestConfigExample(t *testing.T) {
 func TestConfigCheck(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "cluster.yaml")
 	text := strings.Replace(config.Example, "\naction: drop", "\naction: {mark: 0xffff, foreign-mark: 0x10000/0x10000}", 1)
+	text = strings.Replace(text, "\nflows: none", "\nflows: conntrack", 1) + `health:
+  - tcp: 80
+  - {http: https://www.example.com/health, status: [200, 300-399], body: all is well, insecure: true}
+  - {exec: [/usr/local/lib/check-web, --quick], timeout: 5s, on-failure: {weight: 20}}
+`
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -33,6 +38,7 @@ func TestConfigCheck(t *testing.T) {
 	want := `cluster web: gateway, 4096 buckets by client, seed 0xdeadbeef
 action mark 0xffff/0xffffffff, foreign-mark 0x10000/0x10000, lease 100ms
 heartbeat 20ms, partition majority, NO KEY
+flows stay while their buckets move, UDP too, for up to 1h0m0s
 this node: 2 beta
 
 INTERFACE  SIDE    L2       MAC                ATTACH  ADDRESSES
@@ -44,6 +50,12 @@ NODE  NAME   WEIGHT      SHARE  ADDRESSES
 2     beta   100         40.0%  192.0.2.2 198.51.100.2 fe80::2
 3     gamma  50          20.0%  192.0.2.3 198.51.100.3
 4     delta  votes only  0.0%   192.0.2.4 198.51.100.4
+
+INTERVAL  TIMEOUT  RISE  FALL  ON FAILURE  CHECK
+1s        1s       2     3     leave       tcp 192.0.2.10:80
+1s        1s       2     3     leave       https://www.example.com/health at 192.0.2.10:443: 200,300-399 with "all is well", any certificate
+1s        5s       2     3     weight 20   exec /usr/local/lib/check-web --quick
+while all nodes are unhealthy: keep
 `
 	if diff := cmp.Diff(want, stdout); diff != "" {
 		t.Error(diff)
