@@ -22,7 +22,7 @@ func (m *Member) lastWord(n NodeID) Time { return max(m.peers[n].arrived, m.peer
 // and warns it first (A4).
 func (m *Member) alone() bool {
 	n := m.other()
-	if n == 0 || !m.silent(n) || m.evidence <= m.lastWord(n) || m.heardElsewhere(n) {
+	if n == 0 || m.silence(n) < m.patience() || m.now < m.graceUntil || m.evidence <= m.lastWord(n) || m.heardElsewhere(n) {
 		return false
 	}
 	return m.serves() && m.voters().Has(n) || m.warned()

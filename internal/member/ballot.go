@@ -84,23 +84,12 @@ func (m *Member) acceptable(v *View) bool {
 	}
 	fork := v.Lineage != a.Lineage && v.Parent != a.ID()
 	for i := range a.Members {
-		n, old, next := NodeID(i+1), a.Members[i], v.Members[i]
+		n, old := NodeID(i+1), a.Members[i]
 		if old.Live() && (fork || !v.holds(n, old.Incarnation)) && !m.outOf(v, n, old.Incarnation, fork) {
-			return false
-		}
-		// A view between the two may have had an incarnation that this node
-		// has echoed, not knowing of that view.
-		if next.State == Lost && next.Incarnation != old.Incarnation && m.echoed(n, next.Incarnation) && !m.outOf(v, n, next.Incarnation, fork) {
 			return false
 		}
 	}
 	return true
-}
-
-// echoed reports whether this node may have echoed an incarnation.
-func (m *Member) echoed(n NodeID, i Incarnation) bool {
-	p := &m.peers[n]
-	return n != m.cfg.Self && (p.incarnation == i || p.candidate == i)
 }
 
 // goesAlone reports whether a view made alone is this node's own, and right.

@@ -39,7 +39,7 @@ func (m *Member) grantedBy(voters Set) Time {
 		}
 	}
 	need := voters.Len()/2 + 1
-	if a := m.wanted.accepted; voters.Has(m.cfg.Self) && a != nil && a.Grants() == grants {
+	if a := m.wanted.accepted; voters.Has(m.cfg.Self) && a != nil && a.Grants() == grants && a.holds(m.cfg.Self, m.incarnation) {
 		need--
 	}
 	switch {
@@ -63,7 +63,7 @@ func (m *Member) rivalled() bool {
 		p := &m.peers[n]
 		unproved := p.candidate != 0 && m.now-p.candArrived < m.patience()
 		switch {
-		case p.warnedAt != 0 && m.now-p.warnedAt < m.patience() && (p.hb.Alone || p.grant <= p.warnedAt):
+		case p.warnedAt != 0 && m.now-p.warnedAt < m.patience() && (p.hb.Alone || p.fresh <= p.warnedAt):
 			return true // unless it has heard this node since
 		case unproved && p.candServes && !m.active.holds(n, p.candidate):
 			return true
@@ -139,8 +139,6 @@ func (m *Member) rejoin() {
 	}
 	heard, voters := m.heardSet().With(m.cfg.Self), m.voters()
 	for n := range m.peers {
-		// Who put this incarnation out does not echo it, and so cannot prove
-		// that it lives; to the next incarnation it can.
 		if p := &m.peers[n]; p.candidate != 0 && m.now-p.candArrived < m.quiet() {
 			heard = heard.With(NodeID(n))
 		}
@@ -173,21 +171,18 @@ func (m *Member) reincarnate() {
 	}
 }
 
-// shun stops echoing nodes that are heard but may be deaf, and never learn that
-// the others wait for their word. After P of that they can be put out as if
-// they were silent (clause L6).
+// shun grants no leases to nodes that are heard but have not acted for a lease
+// and more on a view that they are in: they may be deaf, and never learn of it.
+// After P of that they can be put out as if they were silent (clause L6).
 func (m *Member) shun() {
 	idle := m.idle()
 	for n := range m.met() {
 		p := &m.peers[n]
-		deaf := idle.Has(n) && m.echoed(n, m.active.Members[n-1].Incarnation) || m.unproved(n)
 		switch {
-		case !deaf || m.now-m.lastWord(n) >= m.patience():
+		case !idle.Has(n) || m.now-m.lastWord(n) >= m.patience():
 			p.shunned = 0
 		case p.shunned == 0:
 			p.shunned = m.now
-		case m.now-p.shunned > m.patience()+2*m.cfg.Interval: // in vain: it gets another chance to prove itself
-			p.shunned, p.candSince = 0, m.now
 		}
 	}
 }
@@ -199,12 +194,4 @@ func (m *Member) idle() Set {
 		return 0
 	}
 	return m.livesIn(m.active) &^ m.acts
-}
-
-// unproved reports whether the next incarnation of a node in the view is heard
-// that does not prove that it hears this one.
-func (m *Member) unproved(n NodeID) bool {
-	p, a := &m.peers[n], m.wanted.accepted
-	return a != nil && a.Members[n-1].Live() && p.candidate != 0 && p.candArrived > p.arrived &&
-		a.Members[n-1].Incarnation != p.candidate && m.now-p.candSince > m.cfg.Lease+2*m.cfg.Interval
 }

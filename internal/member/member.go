@@ -73,7 +73,7 @@ type Member struct {
 	fencedSince           Time
 	lostAt                Time // since when a path seems lost
 	unfitAt, pathsAt      Time
-	pathsDue              bool // paths are to be looked at again
+	pathsDue              bool   // paths are to be looked at again
 	held                  string // why the node must not be in a view; empty: it may
 	leaveBy               Time
 	left                  bool

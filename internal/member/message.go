@@ -82,6 +82,7 @@ type Heartbeat struct {
 	Accepted  ViewID         // highest view accepted
 	Ended     Set            // live nodes of that view whose incarnation has ended by their own word
 	Grants    uint64         // of the accepted view (ViewHeader.Grants): which leases the echoes stand for
+	Granted   Set            // nodes whose leases the echoes extend: they live in the accepted view
 	Active    ViewID         // view that the sender's data plane acts on
 	Acting    Set            // live nodes of that view that have said, to anyone, that they act on it
 	LeaseLeft time.Duration  // of the sender's lease; ≤ 0: none

@@ -7,7 +7,6 @@ type peer struct {
 	incarnation Incarnation // 0: none has proved to be alive
 	past        [4]Incarnation
 	candidate   Incarnation // heard, but has not echoed this node yet
-	candSince   Time        // it was first heard
 	candSent    Time
 	candArrived Time
 	candServes  bool
@@ -17,13 +16,14 @@ type peer struct {
 	heard       [MaxInterfaces]Time // newest arrival by interface, this node's clock
 	stamps      [MaxInterfaces]Time // newest Sent by interface, the peer's clock
 	echoed      Time                // newest stamp of this node's that it ever echoed
-	grant       Time                // newest stamp echoed to the present incarnation …
-	grantOf     uint64              // … and for which leases
+	fresh       Time                // newest stamp that the present incarnation echoed …
+	grant       Time                // … and with which it granted a lease …
+	grantOf     uint64              // … of which kind
 	mismatch    bool                // its settings differ
 	rival       Time                // when another incarnation spoke while this one lived
 	duplicate   Time                // when this one spoke again after its rival: two hosts, one id
 	since       Time                // of its present state, as heard here
-	shunned     Time                // since when it is not echoed, though it is heard: see shun
+	shunned     Time                // since when it is granted no lease, though it is heard: see shun
 	listed      Incarnation         // in the view accepted last …
 	listedAt    Time                // … and since when this node has known that
 }
@@ -189,9 +189,9 @@ func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verd
 	}
 	p.hb = *hb
 	if e := hb.Echoes[m.cfg.Self-1]; e.Incarnation == m.incarnation && e.Sent <= m.sent {
-		p.echoed = max(p.echoed, e.Sent)
+		p.echoed, p.fresh = max(p.echoed, e.Sent), max(p.fresh, e.Sent)
 		// A grant counts for the leases that the echoer stands for (clause L2).
-		if hb.Grants != p.grantOf || e.Sent > p.grant {
+		if hb.Granted.Has(m.cfg.Self) && (hb.Grants != p.grantOf || e.Sent > p.grant) {
 			p.grant, p.grantOf = e.Sent, hb.Grants
 		}
 	}
@@ -218,7 +218,6 @@ func (m *Member) greet(p *peer, arrived Time, msg *Message, hb *Heartbeat) Verdi
 			if p.candidate != msg.Incarnation {
 				m.stranger(msg.From)
 				m.changed = true // echo it soon, so that it can prove itself
-				p.candSince = m.now
 			}
 			p.candidate, p.candSent, p.candArrived = msg.Incarnation, hb.Sent, arrived
 			p.candServes = serving(hb.State)
@@ -287,20 +286,39 @@ func (m *Member) Different(n NodeID) (indexes []int) {
 	return indexes
 }
 
-// silence is how long nothing has come from a node. What this node may have
-// granted before it started counts as heard then (clause R2), and what it
-// echoed to one that had yet to prove itself counts, too (clause L3).
-func (m *Member) silence(n NodeID) Time {
-	if at := m.peers[n].shunned; at != 0 {
-		return m.now - at
+// silence is how long nothing at all has come from a node, proved or not.
+func (m *Member) silence(n NodeID) Time { return m.now - max(m.lastWord(n), m.started) }
+
+// ungranted is for how long this node has not heard what it could have granted
+// a lease with: a heartbeat of the incarnation in the view accepted last. What
+// it may have granted before it started counts as heard then (clause R2).
+func (m *Member) ungranted(n NodeID) Time {
+	p, a := &m.peers[n], m.wanted.accepted
+	if p.shunned != 0 {
+		return m.now - p.shunned
 	}
-	return m.now - max(m.lastWord(n), m.started)
+	if a == nil {
+		return m.silence(n)
+	}
+	last := m.started
+	if i := a.Members[n-1].Incarnation; i != 0 {
+		if p.listed == i {
+			last = max(last, p.listedAt)
+		}
+		if p.incarnation == i {
+			last = max(last, p.arrived)
+		}
+		if p.candidate == i {
+			last = max(last, p.candArrived)
+		}
+	}
+	return m.now - last
 }
 
-// silent reports whether a lease that this node granted to n, in the last
-// heartbeat that it heard, is over by any clock (clause L3).
+// silent reports whether a lease that this node granted to n is over by any
+// clock (clause L3).
 func (m *Member) silent(n NodeID) bool {
-	return m.silence(n) >= m.patience() && m.now >= m.graceUntil
+	return m.ungranted(n) >= m.patience() && m.now >= m.graceUntil
 }
 
 // quiet is the silence after which a node is not counted on, though not yet
@@ -363,5 +381,5 @@ func (m *Member) ownWord(n NodeID, i Incarnation) bool {
 	}
 	// This node met only another one. That one is the later if it has echoed
 	// something sent when this node knew already of i.
-	return p.listed == i && p.grant > p.listedAt
+	return p.listed == i && p.fresh > p.listedAt
 }

@@ -29,6 +29,7 @@ type peerSnapshot struct {
 	Heard       [MaxInterfaces]Time
 	Stamps      [MaxInterfaces]Time
 	Echoed      Time
+	Fresh       Time
 	Grant       Time
 	GrantOf     uint64
 	Listed      Incarnation
@@ -53,7 +54,7 @@ func (m *Member) Snapshot() ([]byte, error) {
 		p := &m.peers[n]
 		s.Peers[n] = peerSnapshot{
 			Incarnation: p.incarnation, Past: p.past, Heartbeat: p.hb, Arrived: p.arrived,
-			Heard: p.heard, Stamps: p.stamps, Echoed: p.echoed, Grant: p.grant, GrantOf: p.grantOf,
+			Heard: p.heard, Stamps: p.stamps, Echoed: p.echoed, Fresh: p.fresh, Grant: p.grant, GrantOf: p.grantOf,
 			Listed: p.listed, ListedAt: p.listedAt,
 		}
 	}
@@ -93,7 +94,7 @@ func Restore(cfg Config, data []byte, now Time, random func() uint64) (*Member, 
 		}
 		m.peers[n] = peer{
 			incarnation: q.Incarnation, past: q.Past, hb: q.Heartbeat, arrived: q.Arrived,
-			heard: q.Heard, stamps: q.Stamps, echoed: q.Echoed, grant: q.Grant, grantOf: q.GrantOf,
+			heard: q.Heard, stamps: q.Stamps, echoed: q.Echoed, fresh: q.Fresh, grant: q.Grant, grantOf: q.GrantOf,
 			listed: q.Listed, listedAt: q.ListedAt, since: now,
 		}
 		m.note(n)

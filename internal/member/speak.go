@@ -56,13 +56,13 @@ func (m *Member) heartbeat() {
 	if m.active != nil {
 		m.body.Active, m.body.Acting = m.active.ID(), m.acting()
 	}
-	for _, n := range m.live {
+	for n := range m.met() {
 		m.body.Echoes[n-1] = m.echo(n)
+		if m.grants(n, m.body.Echoes[n-1].Incarnation) {
+			m.body.Granted = m.body.Granted.With(n)
+		}
 	}
 	m.body.Echoes[m.cfg.Self-1] = m.rival
-	for _, n := range m.strangers {
-		m.body.Echoes[n-1] = m.echo(n)
-	}
 }
 
 // ended is the set of a view's live nodes that have ended, as far as this node
@@ -76,16 +76,20 @@ func (m *Member) ended(v *View) (s Set) {
 	return s
 }
 
-// echo is what this node grants another: leases to incarnations that it has
-// not voted out (clause L5), and to a new one the means to prove itself.
+// grants reports whether an echo extends the lease of an incarnation: only if
+// it lives in the view that this node has accepted (clause L5).
+func (m *Member) grants(n NodeID, i Incarnation) bool {
+	a := m.wanted.accepted
+	return a != nil && m.voting() && a.holds(n, i) && m.peers[n].shunned == 0
+}
+
+// echo is what this node last heard of another: with it a new incarnation can
+// prove itself.
 func (m *Member) echo(n NodeID) Echo {
 	p := &m.peers[n]
 	e := Echo{Incarnation: p.incarnation, Sent: p.hb.Sent, Heard: m.heardOn(p)}
 	if p.incarnation == 0 || p.candidate != 0 && p.candArrived > p.arrived {
 		e = Echo{Incarnation: p.candidate, Sent: p.candSent}
-	}
-	if a := m.wanted.accepted; p.shunned != 0 || a != nil && !a.Members[n-1].Live() && a.Members[n-1].Incarnation == e.Incarnation {
-		e.Incarnation, e.Sent = 0, 0
 	}
 	return e
 }
@@ -101,12 +105,13 @@ func (m *Member) heardOn(p *peer) (on uint8) {
 }
 
 func (m *Member) suspects() (s Set) {
-	all := m.voters()
+	all, lives := m.voters(), Set(0)
 	if a := m.wanted.accepted; a != nil {
-		all |= m.livesIn(a)
+		lives = m.livesIn(a)
 	}
-	for left := all.Without(m.cfg.Self); left != 0; left &= left - 1 {
-		if n := left.first(); m.silent(n) {
+	for left := (all | lives).Without(m.cfg.Self); left != 0; left &= left - 1 {
+		n := left.first()
+		if m.silent(n) && (lives.Has(n) || m.silence(n) >= m.patience()) {
 			s = s.With(n)
 		}
 	}

@@ -153,9 +153,8 @@ func doResume(w *World, h *host, _ []string) error {
 	}
 	h.paused = false
 	if h.torn >= 0 {
-		from := h.torn
+		w.do(h, h.process.Effects(), h.torn, effects)
 		h.torn = -1
-		w.do(h, h.process.Effects(), from, effects)
 	}
 	if h.process == nil { // the last of the effects was to end
 		return nil

@@ -30,6 +30,9 @@ type coverage struct {
 	look    [maxHosts]look
 	quorum  hostSet
 	since   instant           // when the quorum could act
+	begun   instant           // when there was one again
+	peace   instant           // when it could not be held to anything last
+	next    instant           // when check is due, if nothing happens before
 	within  [maxHosts]instant // since when a host has been in some quorum; never: it is not
 	worst   instant           // longest time over the calm that a bucket took, for the report
 }
@@ -45,6 +48,7 @@ type look struct {
 	weight                             uint16
 	blank                              bool
 	hears                              [maxInterfaces]hostSet
+	lossy                              hostSet
 }
 
 func (c *coverage) init(w *World) {
@@ -86,10 +90,10 @@ func (w *World) moveBound() instant {
 // conditions is called whenever something changed that decides who can hear
 // whom, or who is needed.
 func (c *coverage) conditions(w *World) {
-	c.check(w)
 	for i, h := range w.hosts {
 		c.examine(w, i, h)
 	}
+	c.check(w)
 	for i, a := range w.hosts {
 		for j, b := range w.hosts[:i] {
 			good := c.fit[i] != never && c.fit[j] != never && w.hearWell(a, b) && w.hearWell(b, a)
@@ -105,8 +109,9 @@ func (c *coverage) conditions(w *World) {
 	var lapse bool
 	c.quorum, c.since, lapse = c.best(w)
 	if !had {
-		c.since = max(c.since, w.now)
+		c.begun = w.now
 	}
+	c.since = max(c.since, c.begun)
 	for i := range w.hosts {
 		if !c.quorum.has(i) {
 			c.within[i] = never
@@ -125,6 +130,11 @@ func (c *coverage) examine(w *World, i int, h *host) {
 			if j != i && w.hears(h, other, iface) && w.hears(other, h, iface) {
 				l.hears[iface] |= 1 << j
 			}
+		}
+	}
+	for j := range w.hosts {
+		if w.network.loss[i][j] > 0 || w.network.loss[j][i] > 0 {
+			l.lossy |= 1 << j
 		}
 	}
 	if l != c.look[i] {
@@ -346,7 +356,7 @@ func (c *coverage) covered(w *World, h *host, before, now uint64) {
 // are the ones that they were (clause V6), and the last packets of all other
 // hosts have arrived, or they stay as they are.
 func (c *coverage) calm(w *World) instant {
-	t := max(c.since, w.oracle.voted)
+	t := max(c.since, c.peace, w.oracle.voted)
 	for i, h := range w.hosts {
 		switch {
 		case c.quorum.has(i):
@@ -365,16 +375,29 @@ func (c *coverage) check(w *World) {
 	if missing == 0 || c.quorum == 0 || len(w.oracle.views) == 0 {
 		return
 	}
-	calm := c.calm(w)
+	calm, allowed := c.calm(w), w.bound()+c.shunning(w)
 	for m := missing; m != 0; m &= m - 1 {
 		b := bits.TrailingZeros64(m)
-		took := w.now - max(calm, c.open[b]-w.bound()+w.moveBound())
-		c.worst = max(c.worst, took)
-		if took > w.bound()+c.shunning(w) && !c.excused(w) {
+		from := max(calm, c.open[b]-w.bound()+w.moveBound())
+		c.worst = max(c.worst, w.now-from)
+		switch {
+		case w.now-from <= allowed:
+			c.lookAgain(w, from+allowed+1)
+		case c.excused(w):
+			c.peace = w.now
+		default:
 			w.fail("invariant 4: nobody has handled %s for %v, and %s, which hear each other well, were left in peace %v ago; allowed are %v",
 				buckets(missing), time.Duration(w.now-c.open[b]), w.names(c.quorum),
-				time.Duration(w.now-calm), time.Duration(w.bound()))
+				time.Duration(w.now-calm), time.Duration(allowed))
 			return
 		}
+	}
+}
+
+// lookAgain has check done at an instant, too.
+func (c *coverage) lookAgain(w *World, at instant) {
+	if c.next <= w.now || at < c.next {
+		c.next = at
+		w.queue.push(event{at: at, kind: overdue})
 	}
 }

@@ -92,8 +92,9 @@ func (o *oracle) extends(w *World, h *host, fx *member.Effects, v *member.View) 
 		return false
 	}
 	last := o.lastHeard(w, h, all)
+	stands := h.plane.deadline >= now || h.torn >= 0 // of one that was stopped, when it decided
 	return now-last >= w.Lease-2*w.Interval && o.proof[h.index] > last &&
-		h.plane.deadline >= now && fx.LeaseDeadline <= now+3*w.Interval/2
+		stands && fx.LeaseDeadline <= now+3*w.Interval/2
 }
 
 // parted checks a voter that goes on alone: it is one of two, or about to become

@@ -21,6 +21,7 @@ const (
 	synced              // a write is on disk
 	ripen               // a process has kept still long enough after its start
 	review              // two hosts that had lost touch have had time to notice
+	overdue             // a bucket without owner may have been so for too long
 	expire              // a data plane's lease may have run out
 	answer              // something outside the cluster answers a probe
 	carrier             // a process learns that a link went up or down

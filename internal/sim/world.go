@@ -111,6 +111,8 @@ func (w *World) handle(e *event) {
 		w.oracle.refresh(w, h)
 	case ripen:
 		w.settled()
+	case overdue:
+		w.oracle.check(w)
 	case review:
 		for _, h := range w.hosts {
 			w.oracle.alone(w, h, w.oracle.active[h.index])

@@ -19,7 +19,7 @@ const (
 
 // Sizes of bodies without what is of no fixed length.
 const (
-	heartbeatSize = 205
+	heartbeatSize = 213
 	echoSize      = 17
 	viewSize      = 2
 	fetchSize     = 27
@@ -91,6 +91,7 @@ func appendHeartbeat(b []byte, h *member.Heartbeat) []byte {
 	b = h.Accepted.AppendBinary(b)
 	b = binary.BigEndian.AppendUint64(b, uint64(h.Ended))
 	b = binary.BigEndian.AppendUint64(b, h.Grants)
+	b = binary.BigEndian.AppendUint64(b, uint64(h.Granted))
 	b = h.Active.AppendBinary(b)
 	b = binary.BigEndian.AppendUint64(b, uint64(h.Acting))
 	b = binary.BigEndian.AppendUint64(b, uint64(h.LeaseLeft))
@@ -189,6 +190,7 @@ func decodeHeartbeat(b []byte, h *member.Heartbeat) error {
 	h.Accepted = r.viewID()
 	h.Ended = member.Set(r.uint64())
 	h.Grants = r.uint64()
+	h.Granted = member.Set(r.uint64())
 	h.Active = r.viewID()
 	h.Acting = member.Set(r.uint64())
 	h.LeaseLeft = time.Duration(r.uint64())

@@ -51,12 +51,13 @@
 //	   109     24  highest view accepted
 //	   133      8  set of the live nodes of that view that have ended
 //	   141      8  which leases the echoes stand for
-//	   149     24  view that is acted on
-//	   173      8  set of the nodes that act on it, too
-//	   181      8  what is left of the sender's lease
-//	   189      8  lateness
-//	   197      8  set of the nodes that are echoed, n of them
-//	   205   17·n  echoes, by id: incarnation (8), when the newest heartbeat was
+//	   149      8  set of the nodes whose leases they extend
+//	   157     24  view that is acted on
+//	   181      8  set of the nodes that act on it, too
+//	   189      8  what is left of the sender's lease
+//	   197      8  lateness
+//	   205      8  set of the nodes that are echoed, n of them
+//	   213   17·n  echoes, by id: incarnation (8), when the newest heartbeat was
 //	               sent, by that node's clock (8), interfaces it was heard on (1)
 //
 // # View (member.ViewHeader)

@@ -54,6 +54,7 @@ func drawHeartbeat(t *rapid.T) *member.Heartbeat {
 		Promised:  drawViewID(t, true).Epoch,
 		Accepted:  drawViewID(t, true),
 		Grants:    rapid.Uint64().Draw(t, "grants"),
+		Granted:   member.Set(rapid.Uint64().Draw(t, "granted")),
 		Active:    drawViewID(t, true),
 		LeaseLeft: time.Duration(rapid.Int64().Draw(t, "lease left")),
 		Lateness:  drawTime(t),
@@ -167,8 +168,8 @@ func TestSizes(t *testing.T) {
 		body member.Body
 		want int
 	}{
-		{&member.Heartbeat{}, 246},
-		{heartbeat, 1334},
+		{&member.Heartbeat{}, 254},
+		{heartbeat, 1342},
 		{view, 1053},
 		{&member.Fetch{}, 68},
 		{&member.Chunk{Data: make([]byte, member.ChunkSize)}, 1095},
