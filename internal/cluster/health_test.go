@@ -1,7 +1,9 @@
 package cluster
 
 import (
+	"encoding/json"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 )
@@ -70,5 +72,25 @@ func TestKeeps(t *testing.T) {
 		if c.KeepsFlows() != tt.flows || c.KeepsUDP() != tt.udp {
 			t.Errorf("%s, %+v: keeps flows: %t, UDP: %t", tt.mode, tt.handover, c.KeepsFlows(), c.KeepsUDP())
 		}
+	}
+}
+
+// The description goes from process to process as JSON.
+func TestHealthJSON(t *testing.T) {
+	want := Health{AllUnhealthy: UnhealthyDrop, Checks: []Check{
+		{Target: netip.MustParseAddrPort("[fe80::10%eth1]:80"), Interval: time.Second, Weight: 20},
+		{Kind: CheckDNS, Name: "example.com.", Type: TypeSRV},
+		{Kind: CheckExec, Command: []string{"/bin/true"}},
+	}}
+	text, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Health
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	if got.AllUnhealthy != want.AllUnhealthy || !slices.EqualFunc(got.Checks, want.Checks, Check.Equal) {
+		t.Errorf("got %+v from %s", got, text)
 	}
 }

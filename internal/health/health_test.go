@@ -28,7 +28,7 @@ func (s *service) ask(ctx context.Context) error {
 		return ctx.Err()
 	}
 	if s.fails.Load() {
-		return refused
+		return errRefused
 	}
 	return nil
 }

@@ -14,8 +14,8 @@ import (
 )
 
 var (
-	epoch   = time.Unix(1e9, 0)
-	refused = errors.New("connection refused")
+	epoch      = time.Unix(1e9, 0)
+	errRefused = errors.New("connection refused")
 )
 
 func check(rise, fall int) cluster.Check {
@@ -29,7 +29,7 @@ func run(tr *track, results string) string {
 	for i, r := range results {
 		var err error
 		if r == '-' {
-			err = refused
+			err = errRefused
 		}
 		before := tr.phase
 		if changed := tr.observe(epoch.Add(time.Duration(i)*time.Second), err); changed != (tr.phase != before) {
@@ -73,7 +73,7 @@ func TestDamping(t *testing.T) {
 	tr.observe(now, nil)
 	recovery := func() time.Duration {
 		now = now.Add(time.Second)
-		if !tr.observe(now, refused) {
+		if !tr.observe(now, errRefused) {
 			t.Fatalf("at %s: did not fall", now.Sub(epoch))
 		}
 		now = now.Add(time.Second)
@@ -123,7 +123,7 @@ func TestFlappingIsBounded(t *testing.T) {
 			for range n {
 				var err error
 				if i%2 == 1 {
-					err = refused
+					err = errRefused
 				}
 				if now = now.Add(time.Second); tr.observe(now, err) && err != nil {
 					falls = append(falls, now)
