@@ -1,6 +1,7 @@
 package health
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"os"
@@ -56,12 +57,21 @@ func processes(t *testing.T, script string, timeout time.Duration, cancel bool) 
 	if err := syscall.Mkfifo(file, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	// Open for both, so that neither side waits for the other to open it.
+	pipe, err := os.OpenFile(file, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	if err := pipe.SetReadDeadline(time.Now().Add(long)); err != nil {
+		t.Fatal(err)
+	}
 	c := shell("sleep 1000 & echo $$ $! > "+file+"; "+script, timeout)
 	ctx, stop := context.WithTimeout(t.Context(), c.Timeout)
 	defer stop()
-	done := make(chan error)
+	done := make(chan error, 1)
 	go func() { done <- newProbe(c)(ctx) }()
-	text, err := os.ReadFile(file) // waits for the one who writes
+	text, err := bufio.NewReader(pipe).ReadString('\n')
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +81,7 @@ func processes(t *testing.T, script string, timeout time.Duration, cancel bool) 
 	if err := <-done; err != nil {
 		words = err.Error()
 	}
-	for word := range strings.FieldsSeq(string(text)) {
+	for word := range strings.FieldsSeq(text) {
 		pid, err := strconv.Atoi(word)
 		if err != nil {
 			t.Fatal(err)
@@ -102,8 +112,8 @@ func TestExecLeavesNothing(t *testing.T) {
 		cancel       bool
 		want         string
 	}{
-		{"hangs", "echo waiting; wait", 300 * time.Millisecond, false, "did not end within 300ms: waiting"},
-		{"hangs on", "trap '' TERM INT HUP; echo waiting; wait", 300 * time.Millisecond, false, "did not end within 300ms: waiting"},
+		{"hangs", "echo waiting; wait", time.Second, false, "did not end within 1s: waiting"},
+		{"hangs on", "trap '' TERM INT HUP; echo waiting; wait", time.Second, false, "did not end within 1s: waiting"},
 		{"is cut short", "wait", long, true, "did not end"},
 		{"leaves a child", "exit 0", long, false, ""},
 		{"leaves a child and fails", "exit 1", long, false, "exit status 1"},
