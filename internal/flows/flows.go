@@ -182,8 +182,8 @@ const passes = 4
 // not count: TCP sockets in every state but listening, connected UDP sockets,
 // entries of connection tracking of any protocol. Their programs get the error
 // ECONNABORTED. It looks again until it finds none, since a dump may miss what
-// changes meanwhile, and goes on after an error, the first of which it returns.
-// n is how many it destroyed.
+// changes meanwhile. It goes on after errors, and returns the first ones. n is
+// how many it destroyed; what ended by itself is neither counted nor an error.
 //
 // For each TCP connection the kernel sends a reset (tcp_abort in
 // net/ipv4/tcp.c): what keeps it from clients is that the data plane lets

@@ -92,8 +92,9 @@ func (s *sides) reach(d destination) reach {
 	return r
 }
 
-// ask asks the kernel for the route (struct rtmsg). A refusal means that there
-// is none.
+// ask asks the kernel for the route (struct rtmsg). Where there is none, or one
+// of a kind that leads nowhere (unreachable, blackhole, prohibit), the answer is
+// an error.
 func (s *sides) ask(d destination) reach {
 	body := []byte{family(d.to), uint8(d.to.BitLen()), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 	body = appendAttribute(body, unix.RTA_DST, d.to.AsSlice())
@@ -112,15 +113,8 @@ func (s *sides) ask(d destination) reach {
 	return answer
 }
 
-// parse reads a route.
+// parse reads a route. Those to this host itself lead to the loopback interface.
 func (s *sides) parse(b []byte) reach {
-	switch b[7] { // rtm_type
-	case unix.RTN_UNREACHABLE, unix.RTN_BLACKHOLE, unix.RTN_PROHIBIT:
-		return nowhere
-	case unix.RTN_UNICAST:
-	default:
-		return elsewhere
-	}
 	var device uint32
 	attributes(b[unix.SizeofRtMsg:], func(kind uint16, _, value []byte) {
 		if kind == unix.RTA_OIF && len(value) == 4 {
