@@ -52,7 +52,9 @@ func (f *Flows) Close() error {
 
 // Count returns the number of flows in each bucket that its node has to keep
 // while others take over: TCP, in gateways UDP, too. What it returns is the
-// given slice where that is long enough.
+// given slice where that is long enough. It takes 1.6 µs of processor time for a
+// socket and 2 to 3 µs for an entry, of which the kernel's dump is four fifths
+// and more; 5 to 8 µs once for each new address.
 func (f *Flows) Count(counts []int) ([]int, error) {
 	if len(counts) < f.hash.Buckets {
 		counts = make([]int, f.hash.Buckets)
