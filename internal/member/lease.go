@@ -65,13 +65,19 @@ func (m *Member) rivalled() bool {
 		switch {
 		case p.warnedAt != 0 && m.now-p.warnedAt < m.patience() && (p.hb.Alone || p.fresh <= p.warnedAt):
 			return true // unless it has heard this node since
-		case unproved && p.candServes && !m.active.holds(n, p.candidate):
+		case unproved && p.candServes && !m.activeHolds(n, p.candidate):
 			return true
-		case !m.active.Voters.Has(n) && m.hears(n) && serving(p.hb.State) && !m.active.holds(n, p.incarnation):
+		case p.incarnation != 0 && m.now-m.lastWord(n) < m.patience() && serving(p.hb.State) &&
+			(m.active == nil || !m.active.Voters.Has(n)) && !m.activeHolds(n, p.incarnation):
 			return true
 		}
 	}
 	return false
+}
+
+// activeHolds reports whether the view in force here has an incarnation.
+func (m *Member) activeHolds(n NodeID, i Incarnation) bool {
+	return m.active != nil && m.active.holds(n, i)
 }
 
 func serving(s State) bool { return s == Serving || s == Draining || s == Leaving }

@@ -187,7 +187,7 @@ func (m *Member) joins(n NodeID, voters Set) bool {
 	}
 	self := m.cfg.Self
 	if n == self {
-		if !m.fit() || m.sole() && !m.warned() {
+		if !m.fit() || m.sole() && (!m.warned() || m.rivalled()) {
 			return false
 		}
 		for _, o := range m.live {

@@ -30,9 +30,10 @@
 //     and has heard nothing of the other for L and the drift margin, and
 //     something from outside since (clauses A1, A2). The only voter of a view
 //     grants itself. A lease that is over when it is set is none.
-//   - Invariants 3 and 4, while no quorum exists: see coverage. Nobody is in a
-//     quorum while frames are lost at random, or within a lease, the drift
-//     margin and one and a half heartbeats of starting.
+//   - Invariants 3 and 4, while no quorum exists, and for a lease after the
+//     voters change: see coverage. Nobody is in a quorum while frames are lost at
+//     random, or within a lease, the drift margin and one and a half heartbeats
+//     of starting.
 //   - Invariant 6, when half of the voters, of the newer or of the older view,
 //     have lost their memory. Each lineage is a chain of its own, and with
 //     partition: available there may be several; without, there is one.

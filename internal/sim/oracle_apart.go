@@ -27,11 +27,14 @@ func (c *contacts) init(w *World) {
 	}
 }
 
-// arrived notes a frame that reached a host on which a process exists. A frame
-// older than one that came before is no contact, nor is one of a node that is
-// not in the receiver's file.
+// arrived notes a frame that reached a host on which a process exists. A
+// heartbeat older than one that came before is no contact, nor is one of a node
+// that is not in the receiver's file, nor any other message.
 func (c *contacts) arrived(w *World, h *host, f *frame) {
 	from := int(f.origin)
+	if _, ok := f.message.Body.(*member.Heartbeat); !ok {
+		return
+	}
 	if f.sentAt <= c.newest[h.index][from] || from == h.index || !h.config.Listed.Has(w.hosts[from].id) {
 		return
 	}

@@ -123,7 +123,7 @@ func (c *chosen) chain(w *World, v *member.View) {
 		w.fail("invariant 6: view %d begins a line of its own, but was not made alone", v.Epoch)
 	}
 	for _, u := range c.line {
-		if u.Lineage != v.Lineage && w.Available {
+		if c.forgetful(u.Voters) || u.Lineage != v.Lineage && w.Available {
 			continue
 		}
 		early, late := u, v

@@ -1,0 +1,140 @@
+package sim
+
+import "github.com/shoal-net/shoal/internal/member"
+
+// examine decides whether a host is fit.
+func (c *coverage) examine(w *World, i int, h *host) {
+	l := look{powered: h.powered, running: h.running(), outside: h.outside, leaving: h.leaving, carrier: h.carrier,
+		life: h.life, slow: h.slow, late: h.late, fenced: h.fenced, listed: h.config.Listed, weight: h.config.Weight, blank: h.disk.content == nil}
+	for iface := range w.Interfaces {
+		for j, other := range w.hosts {
+			if j != i && w.hears(h, other, iface) && w.hears(other, h, iface) {
+				l.hears[iface] |= 1 << j
+			}
+		}
+	}
+	for j := range w.hosts {
+		if w.network.loss[i][j] > 0 || w.network.loss[j][i] > 0 {
+			l.lossy |= 1 << j
+		}
+	}
+	if l != c.look[i] {
+		c.look[i], c.changed[i] = l, w.now
+	}
+	fit := h.running() && h.tear == 0 && h.carrier == 1<<w.Interfaces-1 && h.slow == 0 && h.late == 0 &&
+		!l.blank && !h.leaving && !h.stuck
+	ripe := max(h.born+w.patience(), h.fenced+2*longest(w.Lease)) + longest(w.Interval*3/2)
+	switch {
+	case !fit || w.now < ripe:
+		if c.fit[i] = never; fit && c.ripe[i] != ripe {
+			c.ripe[i] = ripe
+			w.queue.push(event{at: ripe, kind: ripen, host: uint8(i)})
+		}
+	case c.fit[i] == never:
+		c.fit[i] = w.now + longest(w.Interval*3/2)
+	}
+}
+
+// hearWell reports whether nothing that one host sends is lost on its way to
+// another.
+func (w *World) hearWell(to, from *host) bool {
+	n := &w.network
+	if n.weather.loss > 0 || n.delayMax > w.usualDelay() || n.weather.replay > 0 || n.late > 0 || n.loss[from.index][to.index] > 0 {
+		return false
+	}
+	for iface := range w.Interfaces {
+		if !w.hears(to, from, iface) {
+			return false
+		}
+	}
+	return true
+}
+
+// best finds the quorum, since when it could act, and whether its leases lapse
+// before it can.
+func (c *coverage) best(w *World) (best hostSet, since instant, lapse bool) {
+	fit := hostSet(0)
+	for i := range w.hosts {
+		if c.fit[i] != never {
+			fit |= 1 << i
+		}
+	}
+	for s := -fit & fit; s != 0; s = (s - fit) & fit { // all its subsets, ascending
+		if s.len() <= best.len() {
+			continue
+		}
+		serves, wait := c.mayServe(w, s)
+		if !serves {
+			continue
+		}
+		if t, ok := c.clique(w, s); ok {
+			best, since, lapse = s, t, wait
+		}
+	}
+	return best, since, lapse
+}
+
+// clique reports whether all of a set are fit and hear each other, and since
+// when.
+func (c *coverage) clique(w *World, s hostSet) (since instant, ok bool) {
+	for i := range w.hosts {
+		if !s.has(i) {
+			continue
+		}
+		if c.fit[i] == never {
+			return 0, false
+		}
+		since = max(since, c.fit[i])
+		for j := range i {
+			if !s.has(j) {
+				continue
+			}
+			if c.pairs[i][j] == never {
+				return 0, false
+			}
+			since = max(since, c.pairs[i][j])
+		}
+	}
+	return since, true
+}
+
+// mayServe reports whether a set has what it takes to serve, and whether its
+// leases lapse before it can: half of more than two voters have to go on alone
+// first, while one of two extends its own (clause A6).
+func (c *coverage) mayServe(w *World, s hostSet) (serves, lapse bool) {
+	var ids member.Set
+	proof, isolated := false, true
+	for i, h := range w.hosts {
+		if !s.has(i) {
+			continue
+		}
+		ids = ids.With(h.id)
+		serves = serves || h.config.Weight > 0
+		proof = proof || h.outside
+		for _, other := range w.hosts {
+			if !s.has(other.index) && other.running() && w.inTouch(h, other) {
+				isolated = false
+			}
+		}
+	}
+	if ids.Len() != s.len() || !serves { // two hosts with one id
+		return false, false
+	}
+	majority, half := true, true
+	for _, voters := range w.oracle.voters() {
+		majority = majority && 2*(ids&voters).Len() > voters.Len()
+		half = half && 2*(ids&voters).Len() >= voters.Len()
+		half = half && voters.Len() == 2
+	}
+	return majority || half && w.Available && isolated && proof, lapse && !majority
+}
+
+// inTouch reports whether anything that one host sends can reach the other.
+func (w *World) inTouch(a, b *host) bool {
+	for iface := range w.Interfaces {
+		if w.hears(a, b, iface) || w.hears(b, a, iface) {
+			return true
+		}
+	}
+	return false
+}
