@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -161,6 +162,26 @@ func TestNodeLife(t *testing.T) {
 	check("start", n.Start(t.Context()), true, true)
 	check("stop", n.Stop(t.Context()), false, false)
 	check("stop again", n.Stop(t.Context()), false, false)
+}
+
+// Whoever stops an agent may find it killed, at any time from the signal until
+// its end is known.
+func TestStopAfterKill(t *testing.T) {
+	l := start(t, Options{Nodes: 1, Clients: 1})
+	n := l.Nodes[0]
+	for turn := range 30 {
+		if err := n.Signal(syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		for began := time.Now(); time.Since(began) < time.Duration(turn)*50*time.Microsecond; {
+		}
+		if err := n.Stop(t.Context()); err != nil || n.Running() {
+			t.Fatalf("turn %d: running %v, %v", turn, n.Running(), err)
+		}
+		if err := errors.Join(n.Kill(), n.Down(t.Context()), n.Start(t.Context())); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func removeClusterAddresses(t *testing.T, n *Node) {

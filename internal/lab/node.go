@@ -166,7 +166,7 @@ func (n *Node) Signal(sig syscall.Signal) error {
 // Kill kills the node's agent and waits until it is gone. What the agent set
 // up stays.
 func (n *Node) Kill() error {
-	if err := n.Signal(syscall.SIGKILL); err != nil {
+	if err := n.Signal(syscall.SIGKILL); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	<-n.Ended()
@@ -174,7 +174,8 @@ func (n *Node) Kill() error {
 }
 
 // Stop ends the node's agent in order, and waits until it is gone; it is
-// killed after a few seconds, or when ctx ends.
+// killed after a few seconds, or when ctx ends. One that something else killed,
+// before or meanwhile, is gone, too.
 func (n *Node) Stop(ctx context.Context) error {
 	a := n.current()
 	if a == nil || !n.Running() {
@@ -190,14 +191,23 @@ func (n *Node) Stop(ctx context.Context) error {
 			err = fmt.Errorf("stop %s: it did not end: %w%s", n.Name, context.Cause(ctx), a.tail)
 		}
 	}
+	if errors.Is(err, os.ErrProcessDone) { // its parent has noticed, and Ended is about to say so
+		err = nil
+	}
 	if err != nil {
 		a.cmd.Process.Kill()
 	}
 	<-a.ended
-	if err == nil && !a.cmd.ProcessState.Success() {
+	if err == nil && !a.cmd.ProcessState.Success() && !a.killed() {
 		err = fmt.Errorf("stop %s: %w%s", n.Name, a.err, a.tail)
 	}
 	return err
+}
+
+// killed says whether SIGKILL ended the agent. Only for one that has ended.
+func (a *agent) killed() bool {
+	status, ok := a.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }
 
 // Down removes what an agent left that did not end in order.

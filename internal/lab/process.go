@@ -96,17 +96,7 @@ func pidsOf(nodes []*Node, agent, heartbeat bool) ([]int, error) {
 	return all, nil
 }
 
-func sendTo(pids []int, sig unix.Signal) error {
-	var errs []error
-	for _, pid := range pids {
-		if err := unix.Kill(pid, sig); err != nil {
-			errs = append(errs, fmt.Errorf("signal process %d: %w", pid, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// signalUnlessGone is sendTo, but processes may have ended.
+// signalUnlessGone signals processes, of which some may have ended.
 func signalUnlessGone(pids []int, sig unix.Signal) error {
 	for _, pid := range pids {
 		if err := unix.Kill(pid, sig); err != nil && !errors.Is(err, unix.ESRCH) {
@@ -119,7 +109,7 @@ func signalUnlessGone(pids []int, sig unix.Signal) error {
 func kill(nodes []*Node, agent, heartbeat bool) (Heal, error) {
 	pids, err := pidsOf(nodes, agent, heartbeat)
 	if err == nil {
-		err = sendTo(pids, unix.SIGKILL)
+		err = signalUnlessGone(pids, unix.SIGKILL)
 	}
 	if err != nil {
 		return nil, err
@@ -138,7 +128,7 @@ func kill(nodes []*Node, agent, heartbeat bool) (Heal, error) {
 func freeze(nodes []*Node, agent, heartbeat bool) (Heal, error) {
 	pids, err := pidsOf(nodes, agent, heartbeat)
 	if err == nil {
-		err = sendTo(pids, unix.SIGSTOP)
+		err = signalUnlessGone(pids, unix.SIGSTOP)
 	}
 	if err != nil {
 		return nil, errors.Join(err, signalUnlessGone(pids, unix.SIGCONT))
@@ -163,7 +153,7 @@ func (n *Node) thaw() error {
 func (l *Lab) restartAll() (Heal, error) {
 	pids, err := pidsOf(l.Nodes, true, true)
 	if err == nil {
-		err = sendTo(pids, unix.SIGKILL)
+		err = signalUnlessGone(pids, unix.SIGKILL)
 	}
 	if err != nil {
 		return nil, err
