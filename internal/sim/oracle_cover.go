@@ -107,7 +107,9 @@ func (c *coverage) conditions(w *World) {
 	}
 	had := c.quorum != 0
 	var lapse bool
-	c.quorum, c.since, lapse = c.best(w)
+	if c.quorum, c.since, lapse = c.best(w); w.Available && c.unsettled(w) {
+		c.quorum = 0
+	}
 	if !had {
 		c.begun = w.now
 	}
@@ -160,7 +162,7 @@ func (c *coverage) shunning(w *World) instant {
 // partition: available nothing is asked of it: whoever hears a warning stops
 // (clause A4), and how long that may take has no bound of its own here.
 func (c *coverage) excused(w *World) bool {
-	if w.Available && c.unsettled(w) || w.retiring(c.quorum) {
+	if w.retiring(c.quorum) {
 		return true
 	}
 	for i, h := range w.hosts {
