@@ -12,6 +12,7 @@ import (
 	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/internal/dataplane"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // client is one client of each family whose buckets are in one state.
@@ -83,7 +84,7 @@ func (b *costBuilder) connect() error {
 			return err
 		}
 		udp := udpClient.pick(v6)
-		b.flows[udp] = packet{netip.AddrPortFrom(udp, 40000), netip.AddrPortFrom(server, 53), layers.IPProtocolUDP}
+		b.flows[udp] = packet{netip.AddrPortFrom(udp, 40000), netip.AddrPortFrom(server, 53), layers.IPProtocolUDP, 0}
 		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(server, 80)))
 		if err != nil {
 			return fmt.Errorf("listen on %s: %w", server, err)
@@ -112,9 +113,42 @@ func (b *costBuilder) connectFrom(from, server netip.Addr, l net.Listener) error
 		return fmt.Errorf("accept from %s: %w", from, err)
 	}
 	b.closers = append(b.closers, conn.Close, accepted.Close)
-	b.flows[from] = packet{src, netip.AddrPortFrom(server, 80), layers.IPProtocolTCP}
+	sent, err := sequence(accepted.(*net.TCPConn))
+	if err != nil {
+		return err
+	}
+	b.flows[from] = packet{src, netip.AddrPortFrom(server, 80), layers.IPProtocolTCP, sent}
 	return nil
 }
+
+// sequence returns the number of the byte that a connection sends next.
+func sequence(conn *net.TCPConn) (uint32, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0, fmt.Errorf("read a sequence number: %w", err)
+	}
+	var number int
+	controlErr := raw.Control(func(fd uintptr) {
+		set := func(option, value int) {
+			if err == nil {
+				err = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, option, value)
+			}
+		}
+		set(unix.TCP_REPAIR, unix.TCP_REPAIR_ON)
+		set(unix.TCP_REPAIR_QUEUE, sendQueue)
+		if err == nil {
+			number, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUEUE_SEQ)
+		}
+		set(unix.TCP_REPAIR, unix.TCP_REPAIR_OFF_NO_WP)
+	})
+	if err := errors.Join(controlErr, err); err != nil {
+		return 0, fmt.Errorf("read a sequence number: %w", err)
+	}
+	return uint32(number), nil
+}
+
+// sendQueue is TCP_SEND_QUEUE of include/uapi/linux/tcp.h.
+const sendQueue = 2
 
 // build loads the programs and lists the cases in the order of the table.
 func (b *costBuilder) build(bpffs string) error {
@@ -267,7 +301,7 @@ func (b *costBuilder) tcxCases(p *plane, floor int) error {
 		{"TCX egress: from a cluster address, IPv4", "sent_owned", clusterIPv4},
 		{"TCX egress: from a cluster address, IPv6", "sent_owned", clusterIPv6},
 	} {
-		answer := packet{netip.AddrPortFrom(c.from, 80), netip.AddrPortFrom(ownedClient.pick(c.from.Is6()), 40000), layers.IPProtocolTCP}
+		answer := packet{netip.AddrPortFrom(c.from, 80), netip.AddrPortFrom(ownedClient.pick(c.from.Is6()), 40000), layers.IPProtocolTCP, 1}
 		frame, err := answer.frame(cluster.MAC{2, 0, 0, 0, 0, 2})
 		if err != nil {
 			return err

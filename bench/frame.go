@@ -14,6 +14,7 @@ import (
 type packet struct {
 	src, dst netip.AddrPort
 	protocol layers.IPProtocol // TCP: an ACK; UDP: ten bytes
+	ack      uint32            // the number that it acknowledges
 }
 
 // frame returns the bytes of a packet to an Ethernet address, padded to the 60
@@ -30,7 +31,7 @@ func (p packet) frame(mac cluster.MAC) ([]byte, error) {
 	}
 	switch p.protocol {
 	case layers.IPProtocolTCP:
-		tcp := &layers.TCP{SrcPort: layers.TCPPort(p.src.Port()), DstPort: layers.TCPPort(p.dst.Port()), ACK: true, Seq: 1, Ack: 1, Window: 1024}
+		tcp := &layers.TCP{SrcPort: layers.TCPPort(p.src.Port()), DstPort: layers.TCPPort(p.dst.Port()), ACK: true, Seq: 1, Ack: p.ack, Window: 1024}
 		if err := tcp.SetNetworkLayerForChecksum(network); err != nil {
 			return nil, err
 		}

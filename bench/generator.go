@@ -52,7 +52,7 @@ func newGenerator(action int32, owner int) (*generator, error) {
 	if g.prog, err = ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.XDP, Instructions: g.instructions(action), License: "Dual BSD/GPL"}); err != nil {
 		return nil, fmt.Errorf("load the generator: %w", err)
 	}
-	p := packet{netip.AddrPortFrom(sources.Addr(), 40000), netip.AddrPortFrom(clusterIPv4, 9), layers.IPProtocolUDP}
+	p := packet{netip.AddrPortFrom(sources.Addr(), 40000), netip.AddrPortFrom(clusterIPv4, 9), layers.IPProtocolUDP, 0}
 	if g.frame, err = p.frame(groupMAC); err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@
 
 #include <linux/types.h>
 
-#define ABI_VERSION 1
+#define ABI_VERSION 2
 
 #define MAX_BUCKETS 65536
 #define HEARTBEAT_MAX 1500 /* longest heartbeat frame that is kept */
@@ -20,11 +20,15 @@ enum bucket_state {
 	OWNED = 1,     /* handle, if the lease stands */
 	ACQUIRING = 2, /* handle what opens a flow, and the flows that I have */
 	DRAINING = 3,  /* handle only the flows that I have */
+	ACQUIRING_HELD = 4, /* as ACQUIRING, but no UDP yet: which flows the old owners keep is not known */
 };
 
 enum side { CLIENT_SIDE = 0, SERVER_SIDE = 1 };
 enum affinity { BY_CLIENT = 0, BY_NETWORK = 1, BY_FLOW = 2 };
 enum key { KEY_SIDE = 0, KEY_ORIGINAL = 1 };
+
+/* What tells of the flows that this host has, as bits; without any, buckets move at once. */
+enum flow_source { SOCKETS = 1, CONNTRACK = 2 };
 
 /*
  * Why a frame went where it went: every way out of a program is one of these,
@@ -53,6 +57,9 @@ enum verdict {
 	DROP_NO_LEASE,         /* mine, but the lease has ended */
 	DROP_STALE_TABLE,      /* mine, but the table is older than the lease */
 	DROP_NOT_MY_FLOW,      /* acquiring or draining: another node's flow */
+	DROP_NEW_FLOW,         /* draining: opens a TCP connection, which is the new owner's */
+	DROP_KEPT,             /* acquiring: a UDP flow that an old owner keeps */
+	DROP_HELD,             /* acquiring, held: UDP */
 	DROP_UNTRACKED,        /* key original: opens no connection and belongs to none */
 	DROP_MALFORMED,        /* to the cluster MAC: too short, truncated, contradictory */
 	DROP_UNKNOWN_PROTOCOL, /* to the cluster MAC: neither IP nor ARP */
@@ -71,7 +78,10 @@ enum verdict {
 	DROP_SENT_FOREIGN,  /* egress: from a cluster address, and the bucket is not mine, or there is none to find */
 	DROP_SENT_NO_LEASE, /* egress: from a cluster address, without a lease */
 
-	ALARM_CONFLICT, /* beside a verdict: a cluster address claimed with a MAC that is not the cluster's */
+	/* Beside a verdict: */
+	ALARM_CONFLICT, /* a cluster address claimed with a MAC that is not the cluster's */
+	YIELDED,        /* draining: a SYN ended a connection that was not established, or not any more */
+	FIRST_FRAGMENT, /* acquiring or draining: remembered for the fragments that follow it */
 	VERDICTS,
 };
 
@@ -91,6 +101,12 @@ struct control {
 /* IPv6 address in network byte order, or IPv4 as ::ffff:a.b.c.d. */
 struct address {
 	__u32 words[4];
+};
+
+/* A UDP flow, from its client's end; ports in network byte order. */
+struct udp_flow {
+	struct address client, server;
+	__u16 client_port, server_port;
 };
 
 /* A heartbeat as it came in, with when it came. */

@@ -56,14 +56,20 @@ static __always_inline __u32 scale(__u32 hash)
 }
 
 /*
- * The bucket of a flow. `inward` says that the frame comes in by the
- * interface: from the client side its source is the client, from the server
- * side its destination; going out, and in quotes, it is the other way round.
- * The flow affinity needs load_ports().
+ * Whether the source of a packet is the client. `inward` says that the frame
+ * comes in by the interface: from the client side its source is the client,
+ * from the server side its destination; going out, and in quotes, it is the
+ * other way round.
  */
+static __always_inline bool from_client(const struct flow *f, bool inward)
+{
+	return (side == CLIENT_SIDE) == (inward != f->quoted);
+}
+
+/* The bucket of a flow. The flow affinity needs load_ports(). */
 static __always_inline __u32 bucket_of(const struct flow *f, bool inward)
 {
-	if ((side == CLIENT_SIDE) == (inward != f->quoted)) {
+	if (from_client(f, inward)) {
 		if (affinity == BY_FLOW)
 			return scale(hash_ends(f->src, f->dst, f->sport, f->dport, f));
 		return scale(hash_address(f->src, f->v6));
@@ -94,13 +100,13 @@ static __always_inline void count_bucket(__u32 bucket)
 }
 
 /*
- * Whether this node may act on a table now: NO_VERDICT, or why not. The
- * boot-time clock runs on while the machine is suspended, and is precise: the
- * coarse one may stand still after a pause.
+ * Whether this node may act on a table now: NO_VERDICT, or why not. `now` is of
+ * the boot-time clock, which runs on while the machine is suspended, and of the
+ * precise one: the coarse one may stand still after a pause.
  */
-static __always_inline int check_lease(__u32 half)
+static __always_inline int check_lease(__u32 half, __u64 now)
 {
-	if (bpf_ktime_get_boot_ns() >= READ_ONCE(shared.lease_deadline))
+	if (now >= READ_ONCE(shared.lease_deadline))
 		return DROP_NO_LEASE;
 	if (READ_ONCE(shared.table_epoch[half]) < READ_ONCE(shared.lease_epoch))
 		return DROP_STALE_TABLE;

@@ -22,7 +22,7 @@ static __noinline int egress_arp(struct __sk_buff *skb)
 	address_set4(&sender, arp_address(arp.sender));
 	if (!holders(&sender))
 		return SENT_OTHER;
-	if (check_lease(active_half()) != NO_VERDICT)
+	if (check_lease(active_half(), bpf_ktime_get_boot_ns()) != NO_VERDICT)
 		return DROP_SENT_NO_LEASE;
 	bpf_skb_store_bytes(skb, ARP_SENDER_MAC, &cluster, sizeof(cluster), 0);
 	return SENT_ARP;
@@ -51,7 +51,7 @@ static __noinline int egress_nd(struct __sk_buff *skb, const struct flow *f, boo
 	if (!from_cluster && (f->icmp_type != ICMP6_NEIGHBOUR_ADVERT || load_within(skb, f->end, f->l4, &nd, sizeof(nd)) ||
 			      !holders(&nd.target)))
 		return SENT_OTHER;
-	if (check_lease(active_half()) != NO_VERDICT)
+	if (check_lease(active_half(), bpf_ktime_get_boot_ns()) != NO_VERDICT)
 		return DROP_SENT_NO_LEASE;
 	offset = find_option(skb, f->end, f->l4 + options_offset(f->icmp_type), type, &opt);
 	if (offset && mac_equal(&opt.mac, &own_mac))
@@ -76,13 +76,13 @@ static __noinline int fence(struct __sk_buff *skb, struct flow *f)
 	}
 	if (state_of(half, bucket) == FOREIGN)
 		return DROP_SENT_FOREIGN;
-	return check_lease(half) == NO_VERDICT ? SENT_OWNED : DROP_SENT_NO_LEASE;
+	return check_lease(half, bpf_ktime_get_boot_ns()) == NO_VERDICT ? SENT_OWNED : DROP_SENT_NO_LEASE;
 }
 
 /* Groups have no bucket: a lease is what it takes to send to them. */
 static __always_inline int fence_group(void)
 {
-	return check_lease(active_half()) == NO_VERDICT ? SENT_OWNED : DROP_SENT_NO_LEASE;
+	return check_lease(active_half(), bpf_ktime_get_boot_ns()) == NO_VERDICT ? SENT_OWNED : DROP_SENT_NO_LEASE;
 }
 
 static __always_inline int egress_ipv4(struct __sk_buff *skb)

@@ -20,9 +20,9 @@ static __always_inline int answer(const __u32 *asker, bool v6, int mine, int for
 	__u32 state = state_of(half, scale(hash_address(asker, v6)));
 	int lease;
 
-	if (state != OWNED && state != ACQUIRING)
+	if (state == FOREIGN || state == DRAINING)
 		return foreign;
-	lease = check_lease(half);
+	lease = check_lease(half, bpf_ktime_get_boot_ns());
 	return lease != NO_VERDICT ? lease : mine;
 }
 
@@ -142,18 +142,17 @@ static __noinline int take_heartbeat(frame *ctx, __u32 node)
  * Whatever comes to the heartbeat port of a cluster address. TTL 255 shows
  * that no router sent it on (RFC 5082).
  */
-static __noinline int ingress_heartbeat(frame *ctx, const struct flow *f, __u8 ttl)
+static __always_inline int ingress_heartbeat(frame *ctx, struct flow *f, __u8 ttl)
 {
 	struct address src, dst;
 	__u32 *node;
 
-	if (f->v6) {
-		__builtin_memcpy(&src, f->src, sizeof(src));
-		__builtin_memcpy(&dst, f->dst, sizeof(dst));
-	} else {
-		address_set4(&src, f->src[0]);
-		address_set4(&dst, f->dst[0]);
-	}
+	if (!load_ports(ctx, f))
+		return DROP_MALFORMED;
+	if (f->dport != heartbeat_port)
+		return NO_VERDICT;
+	address_set(&src, f->src, f->v6);
+	address_set(&dst, f->dst, f->v6);
 	if (!holders(&dst))
 		return NO_VERDICT;
 	node = bpf_map_lookup_elem(&peers, &src);
@@ -162,53 +161,29 @@ static __noinline int ingress_heartbeat(frame *ctx, const struct flow *f, __u8 t
 	return take_heartbeat(ctx, *node);
 }
 
-static __always_inline int act(frame *ctx, const struct flow *f, __u32 half, __u32 state)
+/*
+ * What the state of its bucket makes of a packet; NO_VERDICT: that takes a
+ * closer look.
+ */
+static __always_inline int by_state(const struct flow *f, __u32 bucket, __u32 *state, __u64 *now)
 {
-	struct flow copy;
+	__u32 half = active_half();
 	int verdict;
 
-	verdict = check_lease(half);
+	count_bucket(bucket);
+	*state = state_of(half, bucket);
+	if (*state == FOREIGN)
+		return DROP_FOREIGN;
+	*now = bpf_ktime_get_boot_ns();
+	verdict = check_lease(half, *now);
 	if (verdict != NO_VERDICT)
 		return verdict;
-	if (state == OWNED)
-		return HANDLE_OWNED;
-	copy = *f; /* so that f itself can stay in registers */
-	return moving(ctx, &copy, state);
+	return *state == OWNED && !(notes_udp() && f->protocol == IPPROTO_UDP) ? HANDLE_OWNED : NO_VERDICT;
 }
 
-/* A packet to the cluster MAC, parsed. */
-static __always_inline int ingress_flow(frame *ctx, struct flow *f)
+static __always_inline int look_closer(frame *ctx, struct flow *f, __u32 state, __u64 now)
 {
-	__u32 bucket, half, state;
-	struct flow copy;
-	int verdict;
-
-	if (hash_key == KEY_ORIGINAL) {
-		copy = *f;
-		verdict = original_bucket(ctx, &copy, &bucket);
-		if (verdict != NO_VERDICT)
-			return verdict;
-	} else {
-		if (affinity == BY_FLOW && !load_ports(ctx, f))
-			return DROP_MALFORMED;
-		bucket = bucket_of(f, true);
-	}
-	count_bucket(bucket);
-	half = active_half();
-	state = state_of(half, bucket);
-	if (state == FOREIGN)
-		return DROP_FOREIGN;
-	return act(ctx, f, half, state);
-}
-
-/* ICMP, and what may be a heartbeat. */
-static __noinline int ingress_special(frame *ctx, struct flow *f, __u8 ttl)
-{
-	if (is_icmp(f))
-		return follow_icmp(ctx, f);
-	if (!load_ports(ctx, f))
-		return DROP_MALFORMED;
-	return f->dport == heartbeat_port ? ingress_heartbeat(ctx, f, ttl) : NO_VERDICT;
+	return state == OWNED ? owned_udp(ctx, f, now) : moving(ctx, f, state, now);
 }
 
 /* Whether a packet goes to the heartbeat port, or has it where no look in place reaches. */
@@ -221,18 +196,48 @@ static __always_inline bool may_be_heartbeat(frame *ctx, const struct flow *f)
 	return !is_near(f->l4) || (void *)(ports + 2) > frame_end(ctx) || ports[1] == heartbeat_port;
 }
 
-/* A parsed packet to the cluster MAC: what is special in it, then its flow. */
+/* What is an ICMP message, may be a heartbeat, or takes connection tracking to find its bucket. */
+static __noinline int ingress_special(frame *ctx, struct flow *f, __u8 ttl)
+{
+	int verdict = NO_VERDICT;
+	__u32 bucket, state;
+	__u64 now;
+
+	if (is_icmp(f))
+		verdict = follow_icmp(ctx, f);
+	else if (may_be_heartbeat(ctx, f))
+		verdict = ingress_heartbeat(ctx, f, ttl);
+	if (verdict != NO_VERDICT)
+		return verdict;
+	if (affinity == BY_FLOW && !load_ports(ctx, f))
+		return DROP_MALFORMED;
+	if (hash_key != KEY_ORIGINAL)
+		bucket = bucket_of(f, true);
+	else if ((verdict = original_bucket(ctx, f, &bucket)) != NO_VERDICT)
+		return verdict;
+	verdict = by_state(f, bucket, &state, &now);
+	return verdict == NO_VERDICT ? look_closer(ctx, f, state, now) : verdict;
+}
+
+/* A parsed packet to the cluster MAC. */
 static __always_inline int ingress_packet(frame *ctx, struct flow *f, __u8 ttl)
 {
-	struct flow copy;
+	struct flow copy; /* so that f itself can stay in registers */
+	__u32 state;
+	__u64 now;
 	int verdict;
 
-	if (is_icmp(f) || may_be_heartbeat(ctx, f)) {
-		copy = *f; /* so that f itself can stay in registers */
-		verdict = ingress_special(ctx, &copy, ttl);
-		return verdict == NO_VERDICT ? ingress_flow(ctx, &copy) : verdict;
+	if (hash_key == KEY_ORIGINAL || is_icmp(f) || may_be_heartbeat(ctx, f)) {
+		copy = *f;
+		return ingress_special(ctx, &copy, ttl);
 	}
-	return ingress_flow(ctx, f);
+	if (affinity == BY_FLOW && !load_ports(ctx, f))
+		return DROP_MALFORMED;
+	verdict = by_state(f, bucket_of(f, true), &state, &now);
+	if (verdict != NO_VERDICT)
+		return verdict;
+	copy = *f;
+	return look_closer(ctx, &copy, state, now);
 }
 
 static __always_inline int ingress_ipv4(frame *ctx)

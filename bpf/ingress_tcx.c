@@ -36,6 +36,9 @@ static __always_inline int mark(struct __sk_buff *skb, int verdict)
 	case DROP_NO_LEASE:
 	case DROP_STALE_TABLE:
 	case DROP_NOT_MY_FLOW:
+	case DROP_NEW_FLOW:
+	case DROP_KEPT:
+	case DROP_HELD:
 	case DROP_UNTRACKED:
 		skb->mark = (skb->mark & ~foreign_mark_mask) | foreign_mark_value;
 		return MARK_FOREIGN;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /*
  * Constants of one interface, set when its programs are loaded, and the maps.
- * `shared`, addresses, peers, buckets and heartbeats are one set per cluster;
- * counters are each interface's own.
+ * Counters are each
+ * interface's own, the other maps and `shared` are one set per cluster.
  */
 #ifndef SHOAL_MAPS_H
 #define SHOAL_MAPS_H
@@ -31,6 +31,9 @@ const volatile __u32 mark_value, mark_mask;
 const volatile __u32 foreign_mark_value, foreign_mark_mask;
 const volatile __u16 heartbeat_port;    /* network byte order; 0: none */
 const volatile __u32 interface_bit;     /* this interface in values of `addresses` */
+const volatile enum flow_source flow_sources;
+const volatile __u8 udp_keep;           /* UDP flows stay with the old owner of a bucket that moves */
+const volatile __u64 udp_timeout;       /* ns without a packet after which it gives one up */
 
 struct control shared;
 
@@ -71,6 +74,46 @@ struct {
 	__uint(max_entries, 1024 * 1024); /* for each interface, when loaded */
 } heartbeats SEC(".maps");
 
+/*
+ * UDP flows of this host, where no connection tracking tells of them: when a
+ * packet of each came last, CLOCK_BOOTTIME in ns.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1); /* udpFlows, when loaded, where it is used */
+	__type(key, struct udp_flow);
+	__type(value, __u64);
+} udp_flows SEC(".maps");
+
+/*
+ * UDP flows that old owners keep, in buckets that come here: until when that
+ * holds, CLOCK_BOOTTIME in ns.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1); /* likewise */
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct udp_flow);
+	__type(value, __u64);
+} frozen SEC(".maps");
+
+/* A fragmented datagram. */
+struct datagram {
+	struct address src, dst;
+	__u32 id;
+	__u8 protocol;
+	__u8 v6;
+	__u16 zero;
+};
+
+/* The verdict on the first fragment, for those that follow it within moments. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 4096);
+	__type(key, struct datagram);
+	__type(value, __u32);
+} fragments SEC(".maps");
+
 static __always_inline void count(enum verdict verdict)
 {
 	__u64 *counter = bpf_map_lookup_elem(&counters, &verdict);
@@ -98,6 +141,15 @@ static __always_inline void address_set4(struct address *a, __u32 addr)
 	a->words[0] = a->words[1] = 0;
 	a->words[2] = bpf_htonl(0xffff);
 	a->words[3] = addr;
+}
+
+/* An address of a packet, IPv4 in its first word. */
+static __always_inline void address_set(struct address *a, const __u32 *addr, bool v6)
+{
+	if (v6)
+		__builtin_memcpy(a, addr, sizeof(*a));
+	else
+		address_set4(a, addr[0]);
 }
 
 /* The interfaces, as bits, that hold an address as a cluster address. */

@@ -1,88 +1,80 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
-/* Buckets that move between two nodes: the flows that this host has sockets for. */
+/*
+ * Buckets that move between two nodes. Every packet comes to both: what is
+ * decided here for the state DRAINING on one and ACQUIRING on the other lets
+ * one of them, or none, take it.
+ */
 #ifndef SHOAL_MOVING_H
 #define SHOAL_MOVING_H
 
-#include <linux/tcp.h>
-#include <bpf/bpf_core_read.h>
-#include "tuple.h"
+#include "sockets.h"
+#include "udp.h"
 
-/* include/net/tcp_states.h */
-#define TCP_LISTEN 10
-#define TCP_NEW_SYN_RECV 12
-
-/* The one field that is read of include/linux/tcp.h's own structure. */
-struct tcp_request_sock {
-	__u32 snt_isn;
-} __attribute__((preserve_access_index));
-
-/* Since 6.2. bpf_skc_to_tcp_request_sock() does not know the requests of MPTCP listeners. */
-extern void *bpf_rdonly_cast(const void *obj, __u32 btf_id) __ksym;
-
-/* A SYN that was answered with a cookie left no request: its last ACK finds the listener and brings the cookie. */
-static __always_inline bool cookie_fits(struct bpf_sock *listener, const struct flow *f, struct tcphdr *tcp)
+/* What belongs to no flow that an old owner could have is the new owner's at once. */
+static __always_inline int new_owners(const struct flow *f, enum bucket_state state)
 {
-	union {
-		struct iphdr v4;
-		struct ipv6hdr v6;
-	} ip = {};
-
-	if (!f->v6) {
-		ip.v4.version = 4;
-		ip.v4.saddr = f->src[0];
-		ip.v4.daddr = f->dst[0];
-		return !bpf_tcp_check_syncookie(listener, &ip, sizeof(ip.v4), tcp, sizeof(*tcp));
-	}
-	ip.v6.version = 6;
-	__builtin_memcpy(&ip.v6.saddr, f->src, 16);
-	__builtin_memcpy(&ip.v6.daddr, f->dst, 16);
-	return !bpf_tcp_check_syncookie(listener, &ip, sizeof(ip.v6), tcp, sizeof(*tcp));
+	if (state == DRAINING)
+		return DROP_NOT_MY_FLOW;
+	return state == ACQUIRING_HELD && f->protocol == IPPROTO_UDP ? DROP_HELD : HANDLE_NEW_FLOW;
 }
 
-/*
- * Whether a socket of this host has the TCP flow. A listener has none, but for
- * those that a SYN cookie stands for. A request that waits for the handshake's
- * last ACK may exist on two nodes when the SYN came twice: it is the one whose
- * number the ACK acknowledges, and the other would answer with a reset that
- * ends the client's connection.
- */
-static __always_inline bool socket_has(frame *ctx, const struct flow *f, struct tcphdr *tcp)
+static __noinline int moving_tcp(frame *ctx, struct flow *f, enum bucket_state state)
 {
-	struct bpf_sock_tuple tuple = {};
-	__u32 size = tuple_of(f, &tuple);
-	struct tcp_request_sock *request;
-	struct bpf_sock *sk;
-	bool mine = true;
+	struct segment s;
 
-	sk = bpf_skc_lookup_tcp(ctx, &tuple, size, BPF_F_CURRENT_NETNS, 0);
-	if (!sk)
-		return false;
-	if (sk->state == TCP_LISTEN) {
-		mine = !f->quoted && cookie_fits(sk, f, tcp);
-	} else if (sk->state == TCP_NEW_SYN_RECV && !f->quoted && tcp->ack) {
-		request = bpf_rdonly_cast(sk, bpf_core_type_id_kernel(struct tcp_request_sock));
-		mine = bpf_ntohl(tcp->ack_seq) == request->snt_isn + 1;
-	}
-	bpf_sk_release(sk);
-	return mine;
-}
-
-/*
- * A packet in a bucket that moves. Only TCP has flows that a socket tells of:
- * everything else is the new owner's at once, fragments too.
- */
-static __noinline int moving(frame *ctx, struct flow *f, enum bucket_state state)
-{
-	struct tcphdr tcp = {};
-
-	if (f->protocol != IPPROTO_TCP || f->fragment)
-		return state == ACQUIRING ? HANDLE_NEW_FLOW : DROP_NOT_MY_FLOW;
-	/* Of a packet that an ICMP error quotes only the ports are sure to be there. */
-	if (!load_ports(ctx, f) || (!f->quoted && load_header(ctx, f->l4, &tcp, sizeof(tcp))))
+	if (!load_ports(ctx, f) || !load_segment(ctx, f, &s))
 		return DROP_MALFORMED;
-	if (tcp.syn && !tcp.ack)
-		return state == ACQUIRING ? HANDLE_NEW_FLOW : DROP_NOT_MY_FLOW;
-	return socket_has(ctx, f, &tcp) ? HANDLE_MY_FLOW : DROP_NOT_MY_FLOW;
+	if (s.opens) {
+		if (state != DRAINING)
+			return HANDLE_NEW_FLOW;
+		yield(ctx, f);
+		return DROP_NEW_FLOW;
+	}
+	if ((flow_sources & SOCKETS) && socket_has(ctx, f, &s, state == DRAINING))
+		return HANDLE_MY_FLOW;
+	return tracking_has(ctx, f, &s) ? HANDLE_MY_FLOW : DROP_NOT_MY_FLOW;
+}
+
+static __always_inline int moving_whole(frame *ctx, struct flow *f, enum bucket_state state, __u64 now)
+{
+	if (f->protocol == IPPROTO_TCP)
+		return moving_tcp(ctx, f, state);
+	if (f->protocol == IPPROTO_UDP && udp_keep)
+		return moving_udp(ctx, f, state, now);
+	return new_owners(f, state);
+}
+
+/*
+ * The first fragment of a datagram has the ports and is decided as a whole
+ * packet would be; the others go where it went. One that comes before the first
+ * is the new owner's. So are quoted ones, and with the flow affinity those of
+ * UDP, which are in a bucket of their own.
+ */
+static __noinline int moving_fragment(frame *ctx, struct flow *f, enum bucket_state state, __u64 now)
+{
+	struct datagram datagram = {};
+	__u32 *remembered, verdict;
+	bool first;
+
+	if (f->quoted || (affinity == BY_FLOW && f->protocol == IPPROTO_UDP) || !load_fragment(ctx, f, &datagram, &first))
+		return new_owners(f, state);
+	if (!first) {
+		remembered = bpf_map_lookup_elem(&fragments, &datagram);
+		return remembered ? *remembered : new_owners(f, state);
+	}
+	f->fragment = false;
+	verdict = moving_whole(ctx, f, state, now);
+	bpf_map_update_elem(&fragments, &datagram, &verdict, BPF_ANY);
+	count(FIRST_FRAGMENT);
+	return verdict;
+}
+
+/* A packet in a bucket that moves. */
+static __noinline int moving(frame *ctx, struct flow *f, enum bucket_state state, __u64 now)
+{
+	if (!flow_sources)
+		return new_owners(f, state);
+	return f->fragment ? moving_fragment(ctx, f, state, now) : moving_whole(ctx, f, state, now);
 }
 
 #endif

@@ -3,56 +3,15 @@
 #ifndef SHOAL_ORIGINAL_H
 #define SHOAL_ORIGINAL_H
 
-#include <linux/tcp.h>
-#include "tuple.h"
-
-/* The few fields that are read of include/net/netfilter/nf_conntrack.h's structures. */
-#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
-union nf_inet_addr {
-	__u32 all[4];
-};
-struct nf_conntrack_man {
-	union nf_inet_addr u3;
-};
-struct nf_conntrack_tuple {
-	struct nf_conntrack_man src;
-};
-struct nf_conntrack_tuple_hash {
-	struct nf_conntrack_tuple tuple;
-};
-struct nf_conn {
-	struct nf_conntrack_tuple_hash tuplehash[2];
-};
-#pragma clang attribute pop
-
-/* struct bpf_ct_opts of net/netfilter/nf_conntrack_bpf.c, in the size that 5.18 and later take. */
-struct bpf_ct_opts___shoal {
-	__s32 netns_id;
-	__s32 error;
-	__u8 l4proto;
-	__u8 dir;
-	__u8 reserved[2];
-};
-
-#ifdef SHOAL_XDP
-extern struct nf_conn *bpf_xdp_ct_lookup(struct xdp_md *ctx, struct bpf_sock_tuple *tuple, __u32 tuple_size,
-					 struct bpf_ct_opts___shoal *opts, __u32 opts_size) __weak __ksym;
-#define ct_lookup bpf_xdp_ct_lookup
-#else
-extern struct nf_conn *bpf_skb_ct_lookup(struct __sk_buff *ctx, struct bpf_sock_tuple *tuple, __u32 tuple_size,
-					 struct bpf_ct_opts___shoal *opts, __u32 opts_size) __weak __ksym;
-#define ct_lookup bpf_skb_ct_lookup
-#endif
-extern void bpf_ct_release(struct nf_conn *conn) __weak __ksym;
+#include "conntrack.h"
 
 /* Copies the source of a connection's original direction; false: not tracked. */
 static __always_inline bool tracked_source(frame *ctx, const struct flow *f, __u32 *addr)
 {
-	struct bpf_ct_opts___shoal opts = { .netns_id = BPF_F_CURRENT_NETNS, .l4proto = f->protocol };
-	struct bpf_sock_tuple tuple = {};
 	struct nf_conn *conn;
+	bool reply;
 
-	conn = ct_lookup(ctx, &tuple, tuple_of(f, &tuple), &opts, sizeof(opts));
+	conn = tracked(ctx, f, &reply);
 	if (!conn)
 		return false;
 	addr[0] = conn->tuplehash[0].tuple.src.u3.all[0];

@@ -9,7 +9,9 @@
 #include "frame.h"
 
 #define IP_MORE_OR_OFFSET 0x3fff  /* RFC 791: the MF flag and the fragment's offset */
+#define IP_OFFSET 0x1fff
 #define IP6_MORE_OR_OFFSET 0xfff9 /* RFC 8200, 4.5 */
+#define IP6_OFFSET 0xfff8
 
 /* More extension headers than any host sends: a longer chain is malformed. */
 #define MAX_EXTENSIONS 8
@@ -213,6 +215,39 @@ static __noinline bool parse_quote(frame *ctx, __u32 offset, struct flow *f)
 		f->fragment = ip.frag_off & bpf_htons(IP_MORE_OR_OFFSET);
 	}
 	f->quoted = true;
+	return true;
+}
+
+/*
+ * What the fragments of a datagram have in common, and whether this one is the
+ * first; not of a quoted one. False: cut off.
+ */
+static __always_inline bool load_fragment(frame *ctx, const struct flow *f, struct datagram *d, bool *first)
+{
+	union {
+		struct {
+			__u16 id, offset;
+		} v4; /* RFC 791: bytes 4 to 7 of the header */
+		struct {
+			__u16 offset, id[2];
+		} v6; /* RFC 8200, 4.5: bytes 2 to 7 */
+	} field;
+
+	address_set(&d->src, f->src, f->v6);
+	address_set(&d->dst, f->dst, f->v6);
+	d->protocol = f->protocol;
+	d->v6 = f->v6;
+	if (f->v6) {
+		if (load_header(ctx, f->l4 - sizeof(field.v6), &field.v6, sizeof(field.v6)))
+			return false;
+		d->id = (__u32)field.v6.id[0] << 16 | field.v6.id[1];
+		*first = !(field.v6.offset & bpf_htons(IP6_OFFSET));
+		return true;
+	}
+	if (load_header(ctx, ETH_HLEN + 4, &field.v4, sizeof(field.v4)))
+		return false;
+	d->id = field.v4.id;
+	*first = !(field.v4.offset & bpf_htons(IP_OFFSET));
 	return true;
 }
 

@@ -4,7 +4,7 @@
 // Programs, links and maps are pinned in a BPF file system, in one directory
 // for a cluster and one in it for each of its interfaces:
 //
-//	CLUSTER/shared, addresses, peers, buckets, heartbeats
+//	CLUSTER/shared, addresses, peers, buckets, heartbeats, udp_flows, frozen, fragments
 //	CLUSTER/IFNAME/counters, egress, type, ingress-native | ingress-generic | ingress-tcx
 //
 // They outlive the process. The next one adopts them: it takes away the lease,

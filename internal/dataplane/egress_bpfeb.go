@@ -19,12 +19,16 @@ const (
 	egressMapAddresses        = "addresses"
 	egressMapBuckets          = "buckets"
 	egressMapCounters         = "counters"
+	egressMapFragments        = "fragments"
+	egressMapFrozen           = "frozen"
 	egressMapHeartbeats       = "heartbeats"
 	egressMapPeers            = "peers"
+	egressMapUdpFlows         = "udp_flows"
 	egressProgShoalEgress     = "shoal_egress"
 	egressVarAffinity         = "affinity"
 	egressVarBucketCount      = "bucket_count"
 	egressVarClusterMac       = "cluster_mac"
+	egressVarFlowSources      = "flow_sources"
 	egressVarForeignMarkMask  = "foreign_mark_mask"
 	egressVarForeignMarkValue = "foreign_mark_value"
 	egressVarHashKey          = "hash_key"
@@ -38,6 +42,8 @@ const (
 	egressVarOwnMac           = "own_mac"
 	egressVarShared           = "shared"
 	egressVarSide             = "side"
+	egressVarUdpKeep          = "udp_keep"
+	egressVarUdpTimeout       = "udp_timeout"
 )
 
 // loadEgress returns the embedded CollectionSpec for egress.
@@ -92,8 +98,11 @@ type egressMapSpecs struct {
 	Addresses  *ebpf.MapSpec `ebpf:"addresses"`
 	Buckets    *ebpf.MapSpec `ebpf:"buckets"`
 	Counters   *ebpf.MapSpec `ebpf:"counters"`
+	Fragments  *ebpf.MapSpec `ebpf:"fragments"`
+	Frozen     *ebpf.MapSpec `ebpf:"frozen"`
 	Heartbeats *ebpf.MapSpec `ebpf:"heartbeats"`
 	Peers      *ebpf.MapSpec `ebpf:"peers"`
+	UdpFlows   *ebpf.MapSpec `ebpf:"udp_flows"`
 }
 
 // egressVariableSpecs contains global variables before they are loaded into the kernel.
@@ -103,6 +112,7 @@ type egressVariableSpecs struct {
 	Affinity         *ebpf.VariableSpec `ebpf:"affinity"`
 	BucketCount      *ebpf.VariableSpec `ebpf:"bucket_count"`
 	ClusterMac       *ebpf.VariableSpec `ebpf:"cluster_mac"`
+	FlowSources      *ebpf.VariableSpec `ebpf:"flow_sources"`
 	ForeignMarkMask  *ebpf.VariableSpec `ebpf:"foreign_mark_mask"`
 	ForeignMarkValue *ebpf.VariableSpec `ebpf:"foreign_mark_value"`
 	HashKey          *ebpf.VariableSpec `ebpf:"hash_key"`
@@ -116,6 +126,8 @@ type egressVariableSpecs struct {
 	OwnMac           *ebpf.VariableSpec `ebpf:"own_mac"`
 	Shared           *ebpf.VariableSpec `ebpf:"shared"`
 	Side             *ebpf.VariableSpec `ebpf:"side"`
+	UdpKeep          *ebpf.VariableSpec `ebpf:"udp_keep"`
+	UdpTimeout       *ebpf.VariableSpec `ebpf:"udp_timeout"`
 }
 
 // egressObjects contains all objects after they have been loaded into the kernel.
@@ -141,8 +153,11 @@ type egressMaps struct {
 	Addresses  *ebpf.Map `ebpf:"addresses"`
 	Buckets    *ebpf.Map `ebpf:"buckets"`
 	Counters   *ebpf.Map `ebpf:"counters"`
+	Fragments  *ebpf.Map `ebpf:"fragments"`
+	Frozen     *ebpf.Map `ebpf:"frozen"`
 	Heartbeats *ebpf.Map `ebpf:"heartbeats"`
 	Peers      *ebpf.Map `ebpf:"peers"`
+	UdpFlows   *ebpf.Map `ebpf:"udp_flows"`
 }
 
 func (m *egressMaps) Close() error {
@@ -150,8 +165,11 @@ func (m *egressMaps) Close() error {
 		m.Addresses,
 		m.Buckets,
 		m.Counters,
+		m.Fragments,
+		m.Frozen,
 		m.Heartbeats,
 		m.Peers,
+		m.UdpFlows,
 	)
 }
 
@@ -162,6 +180,7 @@ type egressVariables struct {
 	Affinity         *ebpf.Variable `ebpf:"affinity"`
 	BucketCount      *ebpf.Variable `ebpf:"bucket_count"`
 	ClusterMac       *ebpf.Variable `ebpf:"cluster_mac"`
+	FlowSources      *ebpf.Variable `ebpf:"flow_sources"`
 	ForeignMarkMask  *ebpf.Variable `ebpf:"foreign_mark_mask"`
 	ForeignMarkValue *ebpf.Variable `ebpf:"foreign_mark_value"`
 	HashKey          *ebpf.Variable `ebpf:"hash_key"`
@@ -175,6 +194,8 @@ type egressVariables struct {
 	OwnMac           *ebpf.Variable `ebpf:"own_mac"`
 	Shared           *ebpf.Variable `ebpf:"shared"`
 	Side             *ebpf.Variable `ebpf:"side"`
+	UdpKeep          *ebpf.Variable `ebpf:"udp_keep"`
+	UdpTimeout       *ebpf.Variable `ebpf:"udp_timeout"`
 }
 
 // egressPrograms contains all programs after they have been loaded into the kernel.

@@ -9,6 +9,7 @@ import (
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
 	"github.com/cilium/ebpf/link"
+	"github.com/shoal-net/shoal/internal/cluster"
 )
 
 // Errors that callers and users tell apart.
@@ -47,7 +48,7 @@ type feature struct {
 }
 
 // features lists what the programs need beyond what Linux 5.4 had.
-func needed(original bool) []feature {
+func needed(c *cluster.Cluster) []feature {
 	list := []feature{
 		{"BTF (CONFIG_DEBUG_INFO_BTF)", "5.4", func() error { _, err := btf.LoadKernelSpec(); return err }},
 		{"BPF ring buffers", "5.8", func() error { return features.HaveMapType(ebpf.RingBuf) }},
@@ -55,8 +56,8 @@ func needed(original bool) []feature {
 		{"access to multi-buffer frames in XDP", "5.18", helper(ebpf.XDP, asm.FnXdpLoadBytes)},
 		{"TCX", "6.6", probeTCX},
 	}
-	if original {
-		list = append(list, feature{"conntrack lookups from BPF (CONFIG_NF_CONNTRACK, CONFIG_DEBUG_INFO_BTF_MODULES), for `key: original`",
+	if c.Hash.Key == cluster.KeyOriginal || c.Mode == cluster.Gateway && c.Handover.Flows == cluster.FlowsConntrack {
+		list = append(list, feature{"conntrack lookups from BPF (CONFIG_NF_CONNTRACK, CONFIG_DEBUG_INFO_BTF_MODULES), for `key: original` and `flows: conntrack`",
 			"5.18", probeConntrack})
 	}
 	return list

@@ -34,6 +34,10 @@ func variants() []variant {
 		{setup{affinity: cluster.ByNetwork}, inForce{5, 5, 0}, "drop_no_lease"},
 		{setup{key: cluster.KeyOriginal, firstWord: true}, goodLease, ""},
 		{setup{buckets: 65536}, inForce{4, 5, time.Hour}, "drop_stale_table"},
+		{setup{handover: keepUDP}, goodLease, ""},
+		{setup{handover: keepUDP, affinity: cluster.ByFlow}, goodLease, ""},
+		{setup{mode: cluster.Gateway}, goodLease, ""},
+		{setup{mode: cluster.Gateway, handover: byConntrack, side: cluster.ServerSide}, goodLease, ""},
 		{setup{action: marking}, goodLease, ""},
 	}
 }
@@ -45,12 +49,12 @@ type pair struct {
 	ring *ringbuf.Reader
 }
 
-// every fourth bucket is in one of the four states.
-func stateOf(bucket int) State { return State(bucket % 4) }
+// every fifth bucket is in one of the five states.
+func stateOf(bucket int) State { return State(bucket % 5) }
 
 func newPair(t testing.TB, v variant) *pair {
 	t.Helper()
-	p := &pair{rig: newRig(t, v.setup), twin: twin{v.setup, stateOf, v.lease}}
+	p := &pair{rig: newRig(t, v.setup), twin: twin{v.setup, stateOf, v.lease, make(map[datagram]string)}}
 	p.share(-1, Foreign, Foreign, v.force)
 	states := make([]State, p.cluster.Hash.Buckets)
 	for i := range states {
@@ -68,14 +72,21 @@ func newPair(t testing.TB, v variant) *pair {
 // marked is what action mark makes of the counters, and of the mark.
 func (w twin) marked(counted string, mark uint32) (string, uint32) {
 	set := func(m cluster.Mark) uint32 { return mark&^m.Mask | m.Value }
-	switch {
-	case !w.setup.action.Marking:
-	case strings.HasPrefix(counted, "handle_"):
-		return "mark_owned", set(w.setup.action.Mark)
-	case slices.Contains([]string{"drop_foreign", "drop_no_lease", "drop_stale_table", "drop_not_my_flow", "drop_untracked"}, counted):
-		return "mark_foreign", set(w.setup.action.ForeignMark)
+	if !w.setup.action.Marking {
+		return counted, mark
 	}
-	return counted, mark
+	counters := strings.Fields(counted)
+	for i, name := range counters {
+		switch {
+		case strings.HasPrefix(name, "handle_"):
+			counters[i], mark = "mark_owned", set(w.setup.action.Mark)
+		case slices.Contains([]string{"drop_foreign", "drop_no_lease", "drop_stale_table", "drop_not_my_flow",
+			"drop_new_flow", "drop_held", "drop_kept", "drop_untracked"}, name):
+			counters[i], mark = "mark_foreign", set(w.setup.action.ForeignMark)
+		}
+	}
+	slices.Sort(counters)
+	return strings.Join(counters, " "), mark
 }
 
 // out is what a frame is when it goes on.
@@ -94,6 +105,10 @@ func (w twin) out(k kind, counted string, frame []byte) []byte {
 // compare runs a frame through the programs and their twin.
 func (p *pair) compare(t testing.TB, frame []byte) {
 	t.Helper()
+	if len(p.twin.fragments) > 1000 { // of the 4096 that are remembered
+		clear(p.twin.fragments)
+		forgetFragments(t, p.rig)
+	}
 	decided := p.twin.ingress(frame)
 	for _, k := range []kind{inXDP, inTCX} {
 		if p.programs[k] == nil || k == inTCX && !takesSKB(frame) {

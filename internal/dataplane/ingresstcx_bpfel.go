@@ -19,12 +19,16 @@ const (
 	ingressTCXMapAddresses        = "addresses"
 	ingressTCXMapBuckets          = "buckets"
 	ingressTCXMapCounters         = "counters"
+	ingressTCXMapFragments        = "fragments"
+	ingressTCXMapFrozen           = "frozen"
 	ingressTCXMapHeartbeats       = "heartbeats"
 	ingressTCXMapPeers            = "peers"
+	ingressTCXMapUdpFlows         = "udp_flows"
 	ingressTCXProgShoalTcx        = "shoal_tcx"
 	ingressTCXVarAffinity         = "affinity"
 	ingressTCXVarBucketCount      = "bucket_count"
 	ingressTCXVarClusterMac       = "cluster_mac"
+	ingressTCXVarFlowSources      = "flow_sources"
 	ingressTCXVarForeignMarkMask  = "foreign_mark_mask"
 	ingressTCXVarForeignMarkValue = "foreign_mark_value"
 	ingressTCXVarHashKey          = "hash_key"
@@ -38,6 +42,8 @@ const (
 	ingressTCXVarOwnMac           = "own_mac"
 	ingressTCXVarShared           = "shared"
 	ingressTCXVarSide             = "side"
+	ingressTCXVarUdpKeep          = "udp_keep"
+	ingressTCXVarUdpTimeout       = "udp_timeout"
 )
 
 // loadIngressTCX returns the embedded CollectionSpec for ingressTCX.
@@ -92,8 +98,11 @@ type ingressTCXMapSpecs struct {
 	Addresses  *ebpf.MapSpec `ebpf:"addresses"`
 	Buckets    *ebpf.MapSpec `ebpf:"buckets"`
 	Counters   *ebpf.MapSpec `ebpf:"counters"`
+	Fragments  *ebpf.MapSpec `ebpf:"fragments"`
+	Frozen     *ebpf.MapSpec `ebpf:"frozen"`
 	Heartbeats *ebpf.MapSpec `ebpf:"heartbeats"`
 	Peers      *ebpf.MapSpec `ebpf:"peers"`
+	UdpFlows   *ebpf.MapSpec `ebpf:"udp_flows"`
 }
 
 // ingressTCXVariableSpecs contains global variables before they are loaded into the kernel.
@@ -103,6 +112,7 @@ type ingressTCXVariableSpecs struct {
 	Affinity         *ebpf.VariableSpec `ebpf:"affinity"`
 	BucketCount      *ebpf.VariableSpec `ebpf:"bucket_count"`
 	ClusterMac       *ebpf.VariableSpec `ebpf:"cluster_mac"`
+	FlowSources      *ebpf.VariableSpec `ebpf:"flow_sources"`
 	ForeignMarkMask  *ebpf.VariableSpec `ebpf:"foreign_mark_mask"`
 	ForeignMarkValue *ebpf.VariableSpec `ebpf:"foreign_mark_value"`
 	HashKey          *ebpf.VariableSpec `ebpf:"hash_key"`
@@ -116,6 +126,8 @@ type ingressTCXVariableSpecs struct {
 	OwnMac           *ebpf.VariableSpec `ebpf:"own_mac"`
 	Shared           *ebpf.VariableSpec `ebpf:"shared"`
 	Side             *ebpf.VariableSpec `ebpf:"side"`
+	UdpKeep          *ebpf.VariableSpec `ebpf:"udp_keep"`
+	UdpTimeout       *ebpf.VariableSpec `ebpf:"udp_timeout"`
 }
 
 // ingressTCXObjects contains all objects after they have been loaded into the kernel.
@@ -141,8 +153,11 @@ type ingressTCXMaps struct {
 	Addresses  *ebpf.Map `ebpf:"addresses"`
 	Buckets    *ebpf.Map `ebpf:"buckets"`
 	Counters   *ebpf.Map `ebpf:"counters"`
+	Fragments  *ebpf.Map `ebpf:"fragments"`
+	Frozen     *ebpf.Map `ebpf:"frozen"`
 	Heartbeats *ebpf.Map `ebpf:"heartbeats"`
 	Peers      *ebpf.Map `ebpf:"peers"`
+	UdpFlows   *ebpf.Map `ebpf:"udp_flows"`
 }
 
 func (m *ingressTCXMaps) Close() error {
@@ -150,8 +165,11 @@ func (m *ingressTCXMaps) Close() error {
 		m.Addresses,
 		m.Buckets,
 		m.Counters,
+		m.Fragments,
+		m.Frozen,
 		m.Heartbeats,
 		m.Peers,
+		m.UdpFlows,
 	)
 }
 
@@ -162,6 +180,7 @@ type ingressTCXVariables struct {
 	Affinity         *ebpf.Variable `ebpf:"affinity"`
 	BucketCount      *ebpf.Variable `ebpf:"bucket_count"`
 	ClusterMac       *ebpf.Variable `ebpf:"cluster_mac"`
+	FlowSources      *ebpf.Variable `ebpf:"flow_sources"`
 	ForeignMarkMask  *ebpf.Variable `ebpf:"foreign_mark_mask"`
 	ForeignMarkValue *ebpf.Variable `ebpf:"foreign_mark_value"`
 	HashKey          *ebpf.Variable `ebpf:"hash_key"`
@@ -175,6 +194,8 @@ type ingressTCXVariables struct {
 	OwnMac           *ebpf.Variable `ebpf:"own_mac"`
 	Shared           *ebpf.Variable `ebpf:"shared"`
 	Side             *ebpf.Variable `ebpf:"side"`
+	UdpKeep          *ebpf.Variable `ebpf:"udp_keep"`
+	UdpTimeout       *ebpf.Variable `ebpf:"udp_timeout"`
 }
 
 // ingressTCXPrograms contains all programs after they have been loaded into the kernel.

@@ -21,10 +21,11 @@ type ingressXDPAddress struct {
 type ingressXDPBucketState uint32
 
 const (
-	ingressXDPBucketStateFOREIGN   ingressXDPBucketState = 0
-	ingressXDPBucketStateOWNED     ingressXDPBucketState = 1
-	ingressXDPBucketStateACQUIRING ingressXDPBucketState = 2
-	ingressXDPBucketStateDRAINING  ingressXDPBucketState = 3
+	ingressXDPBucketStateFOREIGN        ingressXDPBucketState = 0
+	ingressXDPBucketStateOWNED          ingressXDPBucketState = 1
+	ingressXDPBucketStateACQUIRING      ingressXDPBucketState = 2
+	ingressXDPBucketStateDRAINING       ingressXDPBucketState = 3
+	ingressXDPBucketStateACQUIRING_HELD ingressXDPBucketState = 4
 )
 
 type ingressXDPControl struct {
@@ -36,6 +37,23 @@ type ingressXDPControl struct {
 	AbiVersion    uint32
 	State         [2][65536]uint8
 }
+
+type ingressXDPDatagram struct {
+	_        structs.HostLayout
+	Src      ingressXDPAddress
+	Dst      ingressXDPAddress
+	Id       uint32
+	Protocol uint8
+	V6       uint8
+	Zero     uint16
+}
+
+type ingressXDPFlowSource uint32
+
+const (
+	ingressXDPFlowSourceSOCKETS   ingressXDPFlowSource = 1
+	ingressXDPFlowSourceCONNTRACK ingressXDPFlowSource = 2
+)
 
 type ingressXDPHeartbeat struct {
 	_        structs.HostLayout
@@ -50,6 +68,14 @@ type ingressXDPHeartbeat struct {
 type ingressXDPMac struct {
 	_    structs.HostLayout
 	Half [3]uint16
+}
+
+type ingressXDPUdpFlow struct {
+	_          structs.HostLayout
+	Client     ingressXDPAddress
+	Server     ingressXDPAddress
+	ClientPort uint16
+	ServerPort uint16
 }
 
 type ingressXDPVerdict uint32
@@ -73,24 +99,29 @@ const (
 	ingressXDPVerdictDROP_NO_LEASE         ingressXDPVerdict = 13
 	ingressXDPVerdictDROP_STALE_TABLE      ingressXDPVerdict = 14
 	ingressXDPVerdictDROP_NOT_MY_FLOW      ingressXDPVerdict = 15
-	ingressXDPVerdictDROP_UNTRACKED        ingressXDPVerdict = 16
-	ingressXDPVerdictDROP_MALFORMED        ingressXDPVerdict = 17
-	ingressXDPVerdictDROP_UNKNOWN_PROTOCOL ingressXDPVerdict = 18
-	ingressXDPVerdictDROP_ARP_FOREIGN      ingressXDPVerdict = 19
-	ingressXDPVerdictDROP_ND_FOREIGN       ingressXDPVerdict = 20
-	ingressXDPVerdictDROP_ARP_CLUSTER      ingressXDPVerdict = 21
-	ingressXDPVerdictDROP_ND_CLUSTER       ingressXDPVerdict = 22
-	ingressXDPVerdictDROP_HEARTBEAT        ingressXDPVerdict = 23
-	ingressXDPVerdictDROP_HEARTBEAT_FULL   ingressXDPVerdict = 24
-	ingressXDPVerdictTYPE_HOST             ingressXDPVerdict = 25
-	ingressXDPVerdictSENT_OTHER            ingressXDPVerdict = 26
-	ingressXDPVerdictSENT_ARP              ingressXDPVerdict = 27
-	ingressXDPVerdictSENT_ND               ingressXDPVerdict = 28
-	ingressXDPVerdictSENT_OWNED            ingressXDPVerdict = 29
-	ingressXDPVerdictDROP_SENT_FOREIGN     ingressXDPVerdict = 30
-	ingressXDPVerdictDROP_SENT_NO_LEASE    ingressXDPVerdict = 31
-	ingressXDPVerdictALARM_CONFLICT        ingressXDPVerdict = 32
-	ingressXDPVerdictVERDICTS              ingressXDPVerdict = 33
+	ingressXDPVerdictDROP_NEW_FLOW         ingressXDPVerdict = 16
+	ingressXDPVerdictDROP_KEPT             ingressXDPVerdict = 17
+	ingressXDPVerdictDROP_HELD             ingressXDPVerdict = 18
+	ingressXDPVerdictDROP_UNTRACKED        ingressXDPVerdict = 19
+	ingressXDPVerdictDROP_MALFORMED        ingressXDPVerdict = 20
+	ingressXDPVerdictDROP_UNKNOWN_PROTOCOL ingressXDPVerdict = 21
+	ingressXDPVerdictDROP_ARP_FOREIGN      ingressXDPVerdict = 22
+	ingressXDPVerdictDROP_ND_FOREIGN       ingressXDPVerdict = 23
+	ingressXDPVerdictDROP_ARP_CLUSTER      ingressXDPVerdict = 24
+	ingressXDPVerdictDROP_ND_CLUSTER       ingressXDPVerdict = 25
+	ingressXDPVerdictDROP_HEARTBEAT        ingressXDPVerdict = 26
+	ingressXDPVerdictDROP_HEARTBEAT_FULL   ingressXDPVerdict = 27
+	ingressXDPVerdictTYPE_HOST             ingressXDPVerdict = 28
+	ingressXDPVerdictSENT_OTHER            ingressXDPVerdict = 29
+	ingressXDPVerdictSENT_ARP              ingressXDPVerdict = 30
+	ingressXDPVerdictSENT_ND               ingressXDPVerdict = 31
+	ingressXDPVerdictSENT_OWNED            ingressXDPVerdict = 32
+	ingressXDPVerdictDROP_SENT_FOREIGN     ingressXDPVerdict = 33
+	ingressXDPVerdictDROP_SENT_NO_LEASE    ingressXDPVerdict = 34
+	ingressXDPVerdictALARM_CONFLICT        ingressXDPVerdict = 35
+	ingressXDPVerdictYIELDED               ingressXDPVerdict = 36
+	ingressXDPVerdictFIRST_FRAGMENT        ingressXDPVerdict = 37
+	ingressXDPVerdictVERDICTS              ingressXDPVerdict = 38
 )
 
 // Names of all BPF objects in the ELF.
@@ -100,12 +131,16 @@ const (
 	ingressXDPMapAddresses        = "addresses"
 	ingressXDPMapBuckets          = "buckets"
 	ingressXDPMapCounters         = "counters"
+	ingressXDPMapFragments        = "fragments"
+	ingressXDPMapFrozen           = "frozen"
 	ingressXDPMapHeartbeats       = "heartbeats"
 	ingressXDPMapPeers            = "peers"
+	ingressXDPMapUdpFlows         = "udp_flows"
 	ingressXDPProgShoalXdp        = "shoal_xdp"
 	ingressXDPVarAffinity         = "affinity"
 	ingressXDPVarBucketCount      = "bucket_count"
 	ingressXDPVarClusterMac       = "cluster_mac"
+	ingressXDPVarFlowSources      = "flow_sources"
 	ingressXDPVarForeignMarkMask  = "foreign_mark_mask"
 	ingressXDPVarForeignMarkValue = "foreign_mark_value"
 	ingressXDPVarHashKey          = "hash_key"
@@ -119,6 +154,8 @@ const (
 	ingressXDPVarOwnMac           = "own_mac"
 	ingressXDPVarShared           = "shared"
 	ingressXDPVarSide             = "side"
+	ingressXDPVarUdpKeep          = "udp_keep"
+	ingressXDPVarUdpTimeout       = "udp_timeout"
 )
 
 // loadIngressXDP returns the embedded CollectionSpec for ingressXDP.
@@ -173,8 +210,11 @@ type ingressXDPMapSpecs struct {
 	Addresses  *ebpf.MapSpec `ebpf:"addresses"`
 	Buckets    *ebpf.MapSpec `ebpf:"buckets"`
 	Counters   *ebpf.MapSpec `ebpf:"counters"`
+	Fragments  *ebpf.MapSpec `ebpf:"fragments"`
+	Frozen     *ebpf.MapSpec `ebpf:"frozen"`
 	Heartbeats *ebpf.MapSpec `ebpf:"heartbeats"`
 	Peers      *ebpf.MapSpec `ebpf:"peers"`
+	UdpFlows   *ebpf.MapSpec `ebpf:"udp_flows"`
 }
 
 // ingressXDPVariableSpecs contains global variables before they are loaded into the kernel.
@@ -184,6 +224,7 @@ type ingressXDPVariableSpecs struct {
 	Affinity         *ebpf.VariableSpec `ebpf:"affinity"`
 	BucketCount      *ebpf.VariableSpec `ebpf:"bucket_count"`
 	ClusterMac       *ebpf.VariableSpec `ebpf:"cluster_mac"`
+	FlowSources      *ebpf.VariableSpec `ebpf:"flow_sources"`
 	ForeignMarkMask  *ebpf.VariableSpec `ebpf:"foreign_mark_mask"`
 	ForeignMarkValue *ebpf.VariableSpec `ebpf:"foreign_mark_value"`
 	HashKey          *ebpf.VariableSpec `ebpf:"hash_key"`
@@ -197,6 +238,8 @@ type ingressXDPVariableSpecs struct {
 	OwnMac           *ebpf.VariableSpec `ebpf:"own_mac"`
 	Shared           *ebpf.VariableSpec `ebpf:"shared"`
 	Side             *ebpf.VariableSpec `ebpf:"side"`
+	UdpKeep          *ebpf.VariableSpec `ebpf:"udp_keep"`
+	UdpTimeout       *ebpf.VariableSpec `ebpf:"udp_timeout"`
 }
 
 // ingressXDPObjects contains all objects after they have been loaded into the kernel.
@@ -222,8 +265,11 @@ type ingressXDPMaps struct {
 	Addresses  *ebpf.Map `ebpf:"addresses"`
 	Buckets    *ebpf.Map `ebpf:"buckets"`
 	Counters   *ebpf.Map `ebpf:"counters"`
+	Fragments  *ebpf.Map `ebpf:"fragments"`
+	Frozen     *ebpf.Map `ebpf:"frozen"`
 	Heartbeats *ebpf.Map `ebpf:"heartbeats"`
 	Peers      *ebpf.Map `ebpf:"peers"`
+	UdpFlows   *ebpf.Map `ebpf:"udp_flows"`
 }
 
 func (m *ingressXDPMaps) Close() error {
@@ -231,8 +277,11 @@ func (m *ingressXDPMaps) Close() error {
 		m.Addresses,
 		m.Buckets,
 		m.Counters,
+		m.Fragments,
+		m.Frozen,
 		m.Heartbeats,
 		m.Peers,
+		m.UdpFlows,
 	)
 }
 
@@ -243,6 +292,7 @@ type ingressXDPVariables struct {
 	Affinity         *ebpf.Variable `ebpf:"affinity"`
 	BucketCount      *ebpf.Variable `ebpf:"bucket_count"`
 	ClusterMac       *ebpf.Variable `ebpf:"cluster_mac"`
+	FlowSources      *ebpf.Variable `ebpf:"flow_sources"`
 	ForeignMarkMask  *ebpf.Variable `ebpf:"foreign_mark_mask"`
 	ForeignMarkValue *ebpf.Variable `ebpf:"foreign_mark_value"`
 	HashKey          *ebpf.Variable `ebpf:"hash_key"`
@@ -256,6 +306,8 @@ type ingressXDPVariables struct {
 	OwnMac           *ebpf.Variable `ebpf:"own_mac"`
 	Shared           *ebpf.Variable `ebpf:"shared"`
 	Side             *ebpf.Variable `ebpf:"side"`
+	UdpKeep          *ebpf.Variable `ebpf:"udp_keep"`
+	UdpTimeout       *ebpf.Variable `ebpf:"udp_timeout"`
 }
 
 // ingressXDPPrograms contains all programs after they have been loaded into the kernel.

@@ -102,8 +102,8 @@ func TestDoubleBuffer(t *testing.T) {
 }
 
 func TestMissingFeatures(t *testing.T) {
-	must(t, checkKernel(needed(false)))
-	must(t, checkKernel(needed(true)))
+	must(t, checkKernel(needed(&cluster.Cluster{})))
+	must(t, checkKernel(needed(&cluster.Cluster{Hash: cluster.Hash{Key: cluster.KeyOriginal}})))
 	err := checkKernel([]feature{
 		{"wheels", "2.0", func() error { return nil }},
 		{"wings", "9.9", func() error { return ebpf.ErrNotSupported }},

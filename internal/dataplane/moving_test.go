@@ -3,6 +3,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"testing"
@@ -10,22 +11,36 @@ import (
 	"github.com/shoal-net/shoal/internal/cluster"
 )
 
-// moving is a frame in a bucket that moves.
+// moving is a frame in a bucket that moves, and what counts it in each state.
 type moving struct {
 	name      string
 	frame     []byte
 	acquiring string
 	draining  string
+	held      string // "": as acquiring
 }
 
+var (
+	keepUDP     = cluster.Handover{UDP: cluster.UDPKeep}
+	byConntrack = cluster.Handover{Flows: cluster.FlowsConntrack}
+)
+
+// opens is what belongs to no flow that an old owner could have.
 func opens(name string, frame []byte) moving {
-	return moving{name, frame, "handle_new_flow", "drop_not_my_flow"}
+	return moving{name, frame, "handle_new_flow", "drop_not_my_flow", ""}
+}
+func connects(name string, frame []byte) moving {
+	return moving{name, frame, "handle_new_flow", "drop_new_flow", ""}
+}
+func held(m moving) moving {
+	m.held = "drop_held"
+	return m
 }
 func mine(name string, frame []byte) moving {
-	return moving{name, frame, "handle_my_flow", "handle_my_flow"}
+	return moving{name, frame, "handle_my_flow", "handle_my_flow", ""}
 }
 func notMine(name string, frame []byte) moving {
-	return moving{name, frame, "drop_not_my_flow", "drop_not_my_flow"}
+	return moving{name, frame, "drop_not_my_flow", "drop_not_my_flow", ""}
 }
 
 func (m moving) check(t *testing.T, r *rig, bucket int) {
@@ -38,6 +53,8 @@ func (m moving) check(t *testing.T, r *rig, bucket int) {
 		}{
 			{Acquiring, goodLease, m.acquiring},
 			{Draining, goodLease, m.draining},
+			{AcquiringHeld, goodLease, cmp.Or(m.held, m.acquiring)},
+			{AcquiringHeld, inForce{5, 5, 0}, "drop_no_lease"},
 			{Acquiring, inForce{5, 5, 0}, "drop_no_lease"},
 			{Draining, inForce{5, 5, 0}, "drop_no_lease"},
 			{Acquiring, inForce{4, 5, goodLease.lease}, "drop_stale_table"},
@@ -52,7 +69,8 @@ func (m moving) check(t *testing.T, r *rig, bucket int) {
 	}
 }
 
-var bucketStates = map[State]string{Foreign: "foreign", Owned: "owned", Acquiring: "acquiring", Draining: "draining"}
+var bucketStates = map[State]string{Foreign: "foreign", Owned: "owned", Acquiring: "acquiring", Draining: "draining",
+	AcquiringHeld: "acquiring, held"}
 
 // The new owner answers requests for the cluster address; the old one no more.
 func TestMovingNeighbours(t *testing.T) {
@@ -70,6 +88,8 @@ func TestMovingNeighbours(t *testing.T) {
 			{eth(broadcast, arp(request, clientMAC, client4, noMAC, vip4)), by(client4), Draining, "drop_arp_foreign"},
 			{eth(vipGroupMAC, ipv6(client6, vipGroup, solicit(vip6), ttl(255))), by(client6), Acquiring, "answer_nd"},
 			{eth(vipGroupMAC, ipv6(client6, vipGroup, solicit(vip6), ttl(255))), by(client6), Draining, "drop_nd_foreign"},
+			{eth(broadcast, arp(request, clientMAC, client4, noMAC, vip4)), by(client4), AcquiringHeld, "answer_arp"},
+			{eth(vipGroupMAC, ipv6(client6, vipGroup, solicit(vip6), ttl(255))), by(client6), AcquiringHeld, "answer_nd"},
 		} {
 			r.share(r.bucket(c.key), c.state, Foreign, goodLease)
 			if got := r.run(t, k, c.frame); got.counted != c.want {
@@ -91,13 +111,13 @@ func TestMovingWithoutSockets(t *testing.T) {
 			fragment = in(fragment6(48, false, last))
 		}
 		for _, m := range []moving{
-			opens("syn", in(tcp(4000, 80, syn))),
-			opens("udp", in(udp(4000, 53))),
+			connects("syn", in(tcp(4000, 80, syn))),
+			held(opens("udp", in(udp(4000, 53)))),
 			opens("echo", in(echo(f.v6))),
 			opens("gre", in(other(47, 8))),
 			opens("sctp", in(sctp(4000, 80))),
 			opens("tcp fragment", fragment),
-			opens("error about udp", in(tooBig(sent(udp(53, 4000)), -1))),
+			held(opens("error about udp", in(tooBig(sent(udp(53, 4000)), -1)))),
 			notMine("ack", in(tcp(4000, 80, ack))),
 			notMine("syn ack", in(tcp(4000, 80, syn|ack))),
 			notMine("reset", in(tcp(4000, 80, rst))),
@@ -142,13 +162,14 @@ func (c *client) to(flags byte, seq, acked uint32) []byte {
 	return append(append([]byte{}, toCluster[:]...), c.frame(flags, seq, acked)[6:]...)
 }
 
-// about is an ICMP error about what the host sent to the client.
-func (c *client) about() []byte {
+// about is an ICMP error about a segment that the host sent to the client,
+// with 8 bytes of it.
+func (c *client) about(seq uint32) []byte {
 	header := 20
 	if c.f.v6 {
 		header = 40
 	}
-	return eth(toCluster, ip(c.f.router, c.f.vip, tooBig(ip(c.f.vip, c.f.client, tcp(service, c.port, ack)), header+8)))
+	return eth(toCluster, ip(c.f.router, c.f.vip, tooBig(ip(c.f.vip, c.f.client, tcpWith(service, c.port, ack, seq, 0)), header+8)))
 }
 
 func (c *client) bucket(r *rig) int {
@@ -167,23 +188,31 @@ func checkSockets(t *testing.T, r *rig, w *wire, f family, l net.Listener) {
 		}
 	}
 	c := &client{wire: w, f: f, port: 4001}
-	check(c, "listener", opens("syn", c.to(syn, 1, 0)), notMine("ack", c.to(ack, 1, 1)),
-		notMine("reset", c.to(rst, 1, 0)), notMine("error", c.about()))
+	check(c, "listener", connects("syn", c.to(syn, 1, 0)), notMine("ack", c.to(ack, 1, 1)),
+		notMine("reset", c.to(rst, 1, 0)), notMine("error", c.about(1)))
 
 	c = &client{wire: w, f: f, port: 4002}
 	c.knock()
+	reset := moving{"reset", c.to(rst, c.seq, 0), "handle_my_flow", "drop_not_my_flow", ""}
 	check(c, "request", mine("fitting ack", c.to(ack, c.seq, c.acked)), notMine("other ack", c.to(ack, c.seq, c.acked+1)),
-		notMine("ack of the number itself", c.to(ack, c.seq, c.acked-1)), opens("syn again", c.to(syn, c.seq-1, 0)),
-		mine("reset", c.to(rst, c.seq, 0)), mine("fitting fin", c.to(fin|ack, c.seq, c.acked)))
+		notMine("ack of the number itself", c.to(ack, c.seq, c.acked-1)), connects("syn again", c.to(syn, c.seq-1, 0)),
+		reset, notMine("other reset", c.to(rst, c.seq+1, 0)), mine("fitting fin", c.to(fin|ack, c.seq, c.acked)),
+		mine("error", c.about(c.acked-1)), notMine("other error", c.about(c.acked)))
 
 	c = &client{wire: w, f: f, port: 4003}
 	conn := c.connect(l)
-	check(c, "established", mine("ack", c.to(ack, c.seq, c.acked)), mine("out of window", c.to(ack, c.seq+99999, 7)),
-		mine("reset", c.to(rst, c.seq, 0)), mine("fin", c.to(fin|ack, c.seq, c.acked)), mine("error", c.about()),
-		opens("syn", c.to(syn, 1, 0)))
+	check(c, "established", mine("ack", c.to(ack, c.seq, c.acked)), mine("out of window", c.to(ack, c.seq+1<<30, c.acked)),
+		mine("older ack", c.to(ack, c.seq, c.acked-1024)), notMine("much older ack", c.to(ack, c.seq, c.acked-1<<20)),
+		notMine("ack of what was not sent", c.to(ack, c.seq, c.acked+2)),
+		mine("reset", c.to(rst, c.seq, 0)), mine("reset in the window", c.to(rst, c.seq+1000, 0)),
+		notMine("reset elsewhere", c.to(rst, c.seq+1<<30, 0)), mine("reset with an ack", c.to(rst|ack, c.seq, c.acked)),
+		mine("fin", c.to(fin|ack, c.seq, c.acked)), mine("error", c.about(c.acked)),
+		notMine("error about another's", c.about(c.acked+1<<30)), connects("syn", c.to(syn, 1, 0)))
 
 	c.part(conn)
-	check(c, "time wait", mine("ack", c.to(ack, c.seq, c.acked)), opens("syn", c.to(syn, c.seq+1, 0)), mine("error", c.about()))
+	check(c, "time wait", mine("ack", c.to(ack, c.seq, c.acked)), mine("fin again", c.to(fin|ack, c.seq-1, c.acked)),
+		notMine("other ack", c.to(ack, c.seq, c.acked+1)), mine("reset", c.to(rst, c.seq, 0)), notMine("other reset", c.to(rst, c.seq+1, 0)),
+		connects("syn", c.to(syn, c.seq+1, 0)), mine("error about the fin", c.about(c.acked-1)))
 }
 
 // With SYN cookies a listener is all that there is until the handshake ends.
@@ -205,5 +234,18 @@ func TestMovingSYNCookies(t *testing.T) {
 			m.name = f.name + " " + m.name
 			m.check(t, r, c.bucket(r))
 		}
+	}
+}
+
+func forgetFragments(t testing.TB, r *rig) {
+	t.Helper()
+	var keys []ingressXDPDatagram
+	var key ingressXDPDatagram
+	var verdict uint32
+	for it := r.maps["fragments"].Iterate(); it.Next(&key, &verdict); {
+		keys = append(keys, key)
+	}
+	for _, key := range keys {
+		must(t, r.maps["fragments"].Delete(key))
 	}
 }

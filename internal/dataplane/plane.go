@@ -26,6 +26,9 @@ var pinNames = map[string]string{
 	"peers":      "peers",
 	"buckets":    "buckets",
 	"heartbeats": "heartbeats",
+	"udp_flows":  "udp_flows",
+	"frozen":     "frozen",
+	"fragments":  "fragments",
 }
 
 // Plane is the data plane of one cluster on this host, with the right to write
@@ -52,7 +55,7 @@ func openPlane(dir string, c *cluster.Cluster, inPlace bool) (*Plane, error) {
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("raise the memory lock limit: %w", err)
 	}
-	if err := checkKernel(needed(c.Hash.Key == cluster.KeyOriginal)); err != nil {
+	if err := checkKernel(needed(c)); err != nil {
 		return nil, err
 	}
 	lock, err := lockDir(dir)

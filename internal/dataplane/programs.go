@@ -56,6 +56,12 @@ func sizeMaps(spec *ebpf.CollectionSpec, c *cluster.Cluster) {
 	if m := spec.Maps["heartbeats"]; m != nil {
 		m.MaxEntries = ringSize(len(c.Interfaces))
 	}
+	if m := spec.Maps["udp_flows"]; m != nil && notesUDP(c) {
+		m.MaxEntries = maxUDPFlows
+	}
+	if m := spec.Maps["frozen"]; m != nil && keepsUDP(c) {
+		m.MaxEntries = maxUDPFlows
+	}
 }
 
 // ringSize is room for eight intervals of heartbeats from all nodes that there
@@ -84,7 +90,21 @@ func constants(c *cluster.Cluster, ifc Interface) map[string]any {
 		"foreign_mark_mask":  c.Action.ForeignMark.Mask,
 		"heartbeat_port":     heartbeatPort(c),
 		"interface_bit":      uint32(1) << ifc.Bit,
+		"flow_sources":       flowSources(c),
+		"udp_keep":           boolByte(keepsUDP(c)),
+		"udp_timeout":        uint64(UDPTimeout),
 	}
+}
+
+// flowSources says what tells of the flows that this host has.
+func flowSources(c *cluster.Cluster) uint32 {
+	switch {
+	case c.Mode == cluster.Backend:
+		return uint32(ingressXDPFlowSourceSOCKETS | ingressXDPFlowSourceCONNTRACK)
+	case c.Handover.Flows == cluster.FlowsConntrack:
+		return uint32(ingressXDPFlowSourceCONNTRACK)
+	}
+	return 0
 }
 
 // heartbeatPort returns the port in network byte order. Where the description

@@ -46,11 +46,13 @@ type setup struct {
 	buckets    int // 0: cluster.DefaultBuckets
 	heartbeats bool
 	mac        cluster.MAC // zero: toCluster
+	mode       cluster.Mode
+	handover   cluster.Handover
 }
 
 func (s setup) String() string {
-	return fmt.Sprintf("%s/%s/%s first-word=%t marking=%t buckets=%d heartbeats=%t",
-		s.side, s.affinity, s.key, s.firstWord, s.action.Marking, s.buckets, s.heartbeats)
+	return fmt.Sprintf("%s/%s/%s first-word=%t marking=%t buckets=%d heartbeats=%t %s flows=%d udp=%d",
+		s.side, s.affinity, s.key, s.firstWord, s.action.Marking, s.buckets, s.heartbeats, s.mode, s.handover.Flows, s.handover.UDP)
 }
 
 const testSeed = 0xdeadbeef
@@ -70,6 +72,8 @@ func (s setup) cluster() (*cluster.Cluster, Interface) {
 		Interfaces: []cluster.Interface{ifc.Interface, {Name: "b", Addresses: []netip.Addr{other4, other6}}},
 		Hash:       cluster.Hash{Seed: testSeed, Buckets: s.buckets, Affinity: s.affinity, Key: s.key, IPv6FirstWord: s.firstWord},
 		Action:     s.action,
+		Mode:       s.mode,
+		Handover:   s.handover,
 	}
 	if s.heartbeats {
 		c.Nodes = []cluster.Node{{ID: peerID, Addresses: []netip.Addr{peer4, peer6}}}

@@ -5,6 +5,7 @@ package dataplane
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/match"
@@ -15,9 +16,17 @@ import (
 // frames first, so that nothing beyond a packet's end can be looked at. It
 // knows of no sockets and tracks no connections.
 type twin struct {
-	setup setup
-	state func(bucket int) State
-	lease string // "", or what is counted for want of a lease
+	setup     setup
+	state     func(bucket int) State
+	lease     string // "", or what is counted for want of a lease
+	fragments map[datagram]string
+}
+
+// datagram is what its fragments have in common.
+type datagram struct {
+	src, dst netip.Addr
+	id       uint32
+	proto    byte
 }
 
 // packetOf is an IP packet, or what an ICMP error quotes of one.
@@ -28,6 +37,8 @@ type packetOf struct {
 	proto    byte
 	l4       []byte
 	fragment bool
+	later    bool   // and not the first
+	id       uint32 // of a fragment
 	quoted   bool
 }
 
@@ -94,7 +105,7 @@ func (w twin) arp(b []byte, forCluster bool) string {
 // answers is whose word a request is: the owner's of the asker's bucket, or the new owner's.
 func (w twin) answers(asker netip.Addr, how string) string {
 	switch w.state(w.addressBucket(asker)) {
-	case Owned, Acquiring:
+	case Owned, Acquiring, AcquiringHeld:
 		return choose(w.lease != "", w.lease, "answer_"+how)
 	}
 	return "drop_" + how + "_foreign"
@@ -127,7 +138,7 @@ func parse4(b []byte) (packetOf, bool) {
 // header4 reads the fields of an IPv4 header.
 func header4(b []byte) packetOf {
 	return packetOf{src: netip.AddrFrom4([4]byte(b[12:16])), dst: netip.AddrFrom4([4]byte(b[16:20])),
-		ttl: b[8], proto: b[9], fragment: be.Uint16(b[6:])&0x3fff != 0}
+		ttl: b[8], proto: b[9], fragment: be.Uint16(b[6:])&0x3fff != 0, later: be.Uint16(b[6:])&0x1fff != 0, id: uint32(be.Uint16(b[4:]))}
 }
 
 func header6(b []byte) packetOf {
@@ -161,8 +172,10 @@ func (p *packetOf) skipExtensions() bool {
 		next, length := p.l4[0], 8+int(p.l4[1])*8
 		switch p.proto {
 		case 44:
-			p.fragment = be.Uint16(p.l4[2:])&0xfff9 != 0
-			length = 8
+			p.fragment, p.later = be.Uint16(p.l4[2:])&0xfff9 != 0, be.Uint16(p.l4[2:])&0xfff8 != 0
+			if length = 8; len(p.l4) >= length {
+				p.id = be.Uint32(p.l4[4:])
+			}
 		case 51:
 			length = 8 + int(p.l4[1])*4
 		}
@@ -366,12 +379,63 @@ func (w twin) act(p packetOf, state State) string {
 	case state == Owned:
 		return "handle_owned"
 	}
-	opens := true
-	if p.proto == 6 && !p.fragment {
-		if len(p.l4) < 4 {
+	if !p.fragment {
+		return w.moving(p, state)
+	}
+	key := datagram{p.src, p.dst, p.id, p.proto}
+	switch {
+	case p.quoted, w.keeps() == 0, w.setup.affinity == cluster.ByFlow && p.proto == 17:
+		return newOwners(p, state)
+	case !p.later:
+		p.fragment = false
+		w.fragments[key] = w.moving(p, state)
+		return besides("first_fragment", w.fragments[key])
+	}
+	if verdict, ok := w.fragments[key]; ok {
+		return verdict
+	}
+	return newOwners(p, state)
+}
+
+// keeps says what is kept: nothing, TCP, or UDP too.
+func (w twin) keeps() int {
+	gateway, h := w.setup.mode == cluster.Gateway, w.setup.handover
+	switch {
+	case gateway && h.Flows == cluster.FlowsNone:
+		return 0
+	case gateway || h.UDP == cluster.UDPKeep:
+		return 2
+	}
+	return 1
+}
+
+// moving is what becomes of a packet of which no node has a flow.
+func (w twin) moving(p packetOf, state State) string {
+	switch keeps := w.keeps(); {
+	case keeps > 0 && p.proto == 6:
+		if len(p.l4) < 20 && (!p.quoted || len(p.l4) < 8) {
 			return malformed
 		}
-		opens = !p.quoted && p.l4[13]&(syn|ack) == syn
+		if p.quoted || p.l4[13]&(syn|ack) != syn {
+			return "drop_not_my_flow"
+		}
+		return choose(state == Draining, "drop_new_flow", "handle_new_flow")
+	case keeps > 1 && p.proto == 17 && state != AcquiringHeld && len(p.l4) < 4:
+		return malformed
 	}
-	return choose(opens && state == Acquiring, "handle_new_flow", "drop_not_my_flow")
+	return newOwners(p, state)
+}
+
+func newOwners(p packetOf, state State) string {
+	if state == AcquiringHeld && p.proto == 17 {
+		return "drop_held"
+	}
+	return choose(state == Draining, "drop_not_my_flow", "handle_new_flow")
+}
+
+// besides adds a counter to others, as moved lists them.
+func besides(counter, others string) string {
+	names := append(strings.Fields(others), counter)
+	slices.Sort(names)
+	return strings.Join(names, " ")
 }

@@ -19,6 +19,8 @@ const (
 	Owned     = ingressXDPBucketStateOWNED
 	Acquiring = ingressXDPBucketStateACQUIRING
 	Draining  = ingressXDPBucketStateDRAINING
+	// AcquiringHeld is Acquiring without UDP, until Plane.Freeze was called.
+	AcquiringHeld = ingressXDPBucketStateACQUIRING_HELD
 )
 
 var verdictNames = [ingressXDPVerdictVERDICTS]string{
@@ -38,6 +40,9 @@ var verdictNames = [ingressXDPVerdictVERDICTS]string{
 	ingressXDPVerdictDROP_NO_LEASE:         "drop_no_lease",
 	ingressXDPVerdictDROP_STALE_TABLE:      "drop_stale_table",
 	ingressXDPVerdictDROP_NOT_MY_FLOW:      "drop_not_my_flow",
+	ingressXDPVerdictDROP_NEW_FLOW:         "drop_new_flow",
+	ingressXDPVerdictDROP_KEPT:             "drop_kept",
+	ingressXDPVerdictDROP_HELD:             "drop_held",
 	ingressXDPVerdictDROP_UNTRACKED:        "drop_untracked",
 	ingressXDPVerdictDROP_MALFORMED:        "drop_malformed",
 	ingressXDPVerdictDROP_UNKNOWN_PROTOCOL: "drop_unknown_protocol",
@@ -55,6 +60,8 @@ var verdictNames = [ingressXDPVerdictVERDICTS]string{
 	ingressXDPVerdictDROP_SENT_FOREIGN:     "drop_sent_foreign",
 	ingressXDPVerdictDROP_SENT_NO_LEASE:    "drop_sent_no_lease",
 	ingressXDPVerdictALARM_CONFLICT:        "alarm_conflict",
+	ingressXDPVerdictYIELDED:               "yielded",
+	ingressXDPVerdictFIRST_FRAGMENT:        "first_fragment",
 }
 
 func (v Verdict) String() string {

@@ -1,0 +1,163 @@
+package dataplane
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/shoal-net/shoal/internal/cluster"
+	"github.com/shoal-net/shoal/match"
+)
+
+const (
+	// UDPTimeout is how long after its last packet the old owner of a bucket
+	// keeps a UDP flow: 180 s, more than the two minutes that are the least for
+	// a translator (RFC 4787, REQ-5), and than connection tracking takes by
+	// default (120 s, nf_conntrack_udp_timeout_stream), which says it in gateways.
+	UDPTimeout = 180 * time.Second
+	// UDPMargin is how long after that the new owner leaves the flow alone.
+	// UDP_MARGIN of bpf/udp.h.
+	UDPMargin = 2 * time.Second
+
+	// maxUDPFlows is how many flows are known, each in 112 bytes: as many as
+	// connection tracking takes by default where there are 4 GB of memory and
+	// more. The ones that were silent for longest give way to others.
+	maxUDPFlows = 262144
+
+	protoUDP = 17
+)
+
+// UDPFlow is a UDP flow, from its client's end.
+type UDPFlow struct {
+	Client, Server netip.AddrPort
+}
+
+// keepsUDP reports whether UDP flows stay with the old owner of a bucket; how
+// long, the programs are not told.
+func keepsUDP(c *cluster.Cluster) bool {
+	if c.Mode == cluster.Gateway {
+		return c.Handover.Flows == cluster.FlowsConntrack
+	}
+	return c.Handover.UDP == cluster.UDPKeep
+}
+
+// notesUDP reports whether the programs note them.
+func notesUDP(c *cluster.Cluster) bool { return c.Mode == cluster.Backend && keepsUDP(c) }
+
+// UDPFlows calls each for the UDP flows of this host that came within
+// UDPTimeout, with their buckets and for how long they have been silent. It
+// knows them in mode backend with `udp: keep`; otherwise there are none. Flows
+// that come or go meanwhile may be left out.
+func (p *Plane) UDPFlows(each func(f UDPFlow, bucket int, silent time.Duration)) error {
+	now := Now()
+	return eachFlow(p.maps["udp_flows"], func(f UDPFlow, seen time.Duration) {
+		if silent := max(now-seen, 0); silent <= UDPTimeout {
+			each(f, p.bucket(f), silent)
+		}
+	})
+}
+
+// bucket returns the bucket of a flow. Its packets' fragments may be in another
+// one: they have no ports.
+func (p *Plane) bucket(f UDPFlow) int {
+	return p.cluster.Hash.Bucket(match.Flow{Client: f.Client.Addr(), ClientPort: f.Client.Port(),
+		Server: f.Server.Addr(), ServerPort: f.Server.Port(), Protocol: protoUDP})
+}
+
+// ForgetUDP forgets the flows of this host in buckets that others own now.
+func (p *Plane) ForgetUDP(foreign func(bucket int) bool) error {
+	return p.deleteFlows(p.maps["udp_flows"], func(f UDPFlow, _ time.Duration) bool { return foreign(p.bucket(f)) })
+}
+
+// Freeze leaves UDP flows to the old owner of their bucket until the given time
+// (see Now): that is UDPTimeout and UDPMargin after the flow's last packet. The
+// programs put it off when a packet comes before the old owner's timeout is
+// over.
+func (p *Plane) Freeze(flows map[UDPFlow]time.Duration) error {
+	for f, until := range flows {
+		if err := p.maps["frozen"].Put(flowKey(f), uint64(until)); err != nil {
+			return fmt.Errorf("leave UDP flow %s to its old owner: %w", f.Client, err)
+		}
+	}
+	return nil
+}
+
+// Thaw takes flows from their old owners: those that keep says no to. Flows
+// whose time is over it takes in any case.
+func (p *Plane) Thaw(keep func(f UDPFlow, bucket int) bool) error {
+	now := Now()
+	return p.deleteFlows(p.maps["frozen"], func(f UDPFlow, until time.Duration) bool {
+		return until <= now || !keep(f, p.bucket(f))
+	})
+}
+
+func (p *Plane) deleteFlows(m *ebpf.Map, which func(UDPFlow, time.Duration) bool) error {
+	var doomed []UDPFlow
+	if err := eachFlow(m, func(f UDPFlow, at time.Duration) {
+		if which(f, at) {
+			doomed = append(doomed, f)
+		}
+	}); err != nil {
+		return err
+	}
+	for _, f := range doomed {
+		if err := m.Delete(flowKey(f)); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("forget UDP flow %s: %w", f.Client, err)
+		}
+	}
+	return nil
+}
+
+// batch is how many flows are read in one system call.
+const batch = 4096
+
+// eachFlow calls each for the entries of a map of flows and times.
+func eachFlow(m *ebpf.Map, each func(UDPFlow, time.Duration)) error {
+	var (
+		cursor ebpf.MapBatchCursor
+		keys   = make([]ingressXDPUdpFlow, min(batch, m.MaxEntries()))
+		times  = make([]uint64, len(keys))
+	)
+	for {
+		n, err := m.BatchLookup(&cursor, keys, times, nil)
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("read the UDP flows: %w", err)
+		}
+		for i := range n {
+			each(flowOf(keys[i]), time.Duration(times[i]))
+		}
+		if err != nil {
+			return nil // that was all
+		}
+	}
+}
+
+func flowKey(f UDPFlow) (key ingressXDPUdpFlow) {
+	key.Client.Words, key.ClientPort = words(f.Client)
+	key.Server.Words, key.ServerPort = words(f.Server)
+	return key
+}
+
+func flowOf(key ingressXDPUdpFlow) UDPFlow {
+	return UDPFlow{end(key.Client.Words, key.ClientPort), end(key.Server.Words, key.ServerPort)}
+}
+
+// words returns what the programs have of an end, in network byte order.
+func words(a netip.AddrPort) (w [4]uint32, port uint16) {
+	b := a.Addr().As16()
+	for i := range w {
+		w[i] = binary.NativeEndian.Uint32(b[4*i:])
+	}
+	return w, binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, a.Port()))
+}
+
+func end(w [4]uint32, port uint16) netip.AddrPort {
+	var b [16]byte
+	for i := range w {
+		binary.NativeEndian.PutUint32(b[4*i:], w[i])
+	}
+	return netip.AddrPortFrom(netip.AddrFrom16(b).Unmap(), binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, port)))
+}
