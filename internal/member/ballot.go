@@ -217,7 +217,7 @@ func (m *Member) recover() {
 	if newest != nil {
 		voters = newest.Voters | newest.OldVoters
 	}
-	knowing, forgetful, top := 0, 1, m.wanted.promised
+	knowing, forgetful, top := 0, (voters & Set(0).With(m.cfg.Self)).Len(), m.wanted.promised
 	for left := fresh; left != 0; left &= left - 1 {
 		hb := &m.peers[left.first()].hb
 		top = max(top, hb.Promised, hb.Accepted.Epoch)

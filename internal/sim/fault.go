@@ -100,6 +100,9 @@ func doStart(w *World, h *host, args []string) error {
 	} else if len(args) > 0 {
 		return fmt.Errorf("want amnesia or nothing")
 	}
+	if h.disk.content == nil && w.oracle.latest != nil {
+		w.oracle.late = w.oracle.late.With(h.id)
+	}
 	w.start(h)
 	return nil
 }

@@ -50,9 +50,9 @@ func (w *World) hearWell(to, from *host) bool {
 	return true
 }
 
-// best finds the quorum, since when it could act, and whether its leases lapse
-// before it can.
-func (c *coverage) best(w *World) (best hostSet, since instant, lapse bool) {
+// best finds the quorum, since when it could act, and whether it is one of two
+// that has to go on alone.
+func (c *coverage) best(w *World) (best hostSet, since instant, alone bool) {
 	fit := hostSet(0)
 	for i := range w.hosts {
 		if c.fit[i] != never {
@@ -63,15 +63,15 @@ func (c *coverage) best(w *World) (best hostSet, since instant, lapse bool) {
 		if s.len() <= best.len() {
 			continue
 		}
-		serves, wait := c.mayServe(w, s)
+		serves, half := c.mayServe(w, s)
 		if !serves {
 			continue
 		}
 		if t, ok := c.clique(w, s); ok {
-			best, since, lapse = s, t, wait
+			best, since, alone = s, t, half
 		}
 	}
-	return best, since, lapse
+	return best, since, alone
 }
 
 // clique reports whether all of a set are fit and hear each other, and since
@@ -98,10 +98,9 @@ func (c *coverage) clique(w *World, s hostSet) (since instant, ok bool) {
 	return since, true
 }
 
-// mayServe reports whether a set has what it takes to serve, and whether its
-// leases lapse before it can: half of more than two voters have to go on alone
-// first, while one of two extends its own (clause A6).
-func (c *coverage) mayServe(w *World, s hostSet) (serves, lapse bool) {
+// mayServe reports whether a set has what it takes to serve, and whether it is
+// one of two voters that has to go on alone first (clauses A1, A6).
+func (c *coverage) mayServe(w *World, s hostSet) (serves, alone bool) {
 	var ids member.Set
 	proof, isolated := false, true
 	for i, h := range w.hosts {
@@ -126,13 +125,16 @@ func (c *coverage) mayServe(w *World, s hostSet) (serves, lapse bool) {
 		half = half && 2*(ids&voters).Len() >= voters.Len()
 		half = half && voters.Len() == 2
 	}
-	return majority || half && w.Available && isolated && proof, lapse && !majority
+	return majority || half && w.Available && isolated && proof, !majority
 }
 
 // inTouch reports whether anything that one host sends can reach the other.
-func (w *World) inTouch(a, b *host) bool {
+func (w *World) inTouch(a, b *host) bool { return w.hearsAnywhere(a, b) || w.hearsAnywhere(b, a) }
+
+// hearsAnywhere reports whether anything that one host sends can reach another.
+func (w *World) hearsAnywhere(to, from *host) bool {
 	for iface := range w.Interfaces {
-		if w.hears(a, b, iface) || w.hears(b, a, iface) {
+		if w.hears(to, from, iface) {
 			return true
 		}
 	}

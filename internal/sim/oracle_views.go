@@ -15,6 +15,7 @@ type chosen struct {
 	latest   *member.View                // that was accepted
 	voted    instant                     // when the voters of an accepted view were others than before, last
 	lost     member.Set                  // nodes that have lost their memory
+	late     member.Set                  // nodes that had none when there were views
 }
 
 func (c *chosen) init() {
@@ -37,7 +38,9 @@ func (c *chosen) voters() (lists []member.Set) {
 // forgetful reports whether so many nodes lost their memory that nobody can
 // know what was agreed on: invariant 6 and the chain of views are excused then,
 // not the others.
-func (c *chosen) forgetful(voters member.Set) bool { return 2*(c.lost&voters).Len() >= voters.Len() }
+func (c *chosen) forgetful(voters member.Set) bool {
+	return 2*(c.lost&voters).Len() >= voters.Len() || 2*((c.lost|c.late)&voters).Len() > voters.Len()
+}
 
 // stored notes a view that a node is about to accept.
 func (o *oracle) stored(w *World, h *host, s *member.Stored) {
