@@ -52,7 +52,7 @@ func (o *oracle) refresh(w *World, h *host) {
 	if now == before {
 		return
 	}
-	o.interrupted(w, h, before&^now)
+	o.interrupted(w, h, before&^now&h.plane.table)
 	o.active[i] = now
 	w.notef("%s handles %s", h.name, buckets(now))
 	if gained := now &^ before; gained != 0 {

@@ -29,6 +29,7 @@ type coverage struct {
 	changed [maxHosts]instant           // when anything about a host last changed
 	look    [maxHosts]look
 	quorum  hostSet
+	alone   bool              // it is one of two voters
 	since   instant           // when the quorum could act
 	begun   instant           // when there was one again
 	peace   instant           // when it could not be held to anything last
@@ -106,10 +107,11 @@ func (c *coverage) conditions(w *World) {
 		}
 	}
 	had := c.quorum != 0
-	var lapse bool
-	if c.quorum, c.since, lapse = c.best(w); w.Available && c.unsettled(w) {
+	before, alone := c.quorum, c.alone
+	if c.quorum, c.since, c.alone = c.best(w); w.Available && c.unsettled(w) {
 		c.quorum = 0
 	}
+	back := alone && c.quorum != before // its lease stood on neither the other's word nor its own
 	if !had {
 		c.begun = w.now
 	}
@@ -117,42 +119,54 @@ func (c *coverage) conditions(w *World) {
 	for i := range w.hosts {
 		if !c.quorum.has(i) {
 			c.within[i] = never
-		} else if c.within[i] == never || lapse {
+		} else if c.within[i] == never || back {
 			c.within[i] = max(w.now, c.since)
 		}
 	}
 }
 
+// gaveUp checks invariant 3 for a node that ends its own lease. One that leaves
+// has handed over what its data plane has still.
+func (o *oracle) gaveUp(w *World, h *host, fx *member.Effects) {
+	v := o.byEpoch[member.Epoch(fx.LeaseEpoch)]
+	if v != nil && v.Members[h.id-1].State == member.Leaving {
+		return
+	}
+	o.interrupted(w, h, o.active[h.index])
+}
+
 // interrupted checks invariant 3: a node that has been in a quorum for a lease
-// keeps its lease, whatever becomes of others.
+// keeps its lease for its buckets, and does not give them up unasked, whatever
+// becomes of others.
 func (c *coverage) interrupted(w *World, h *host, lost uint64) {
-	byLease := lost & h.plane.table
-	if byLease == 0 || c.within[h.index] == never || w.now < c.within[h.index]+longest(w.Lease+2*w.Interval)+w.slack() {
+	if lost == 0 || c.within[h.index] == never || w.now < c.within[h.index]+longest(w.Lease+2*w.Interval)+w.slack() {
 		return
 	}
 	settling := w.now < w.oracle.voted+longest(w.Lease+2*w.Interval)+w.slack() // other voters, other grants
 	if settling || c.excused(w) {
 		return
 	}
-	w.fail("invariant 3: %s loses its lease for %s although it hears %s well", h.name, buckets(byLease), w.names(c.quorum))
+	w.fail("invariant 3: %s loses its lease for %s although it hears %s well", h.name, buckets(lost), w.names(c.quorum))
 }
 
 // shunning is how much longer a failover may take while somebody in the quorum
-// hears a host that cannot hear it, or not always: one that restarted does not
-// know that it is to say so, and is shunned first (clause L6); and the word of
-// one may be lost, while it is not silent.
+// hears a host with which not all of the quorum hear each other well: one that
+// restarted does not know that it is to say so, and is shunned first (clause
+// L6); and while it is not silent, its word may not reach all.
 func (c *coverage) shunning(w *World) instant {
 	for i, h := range w.hosts {
 		if c.quorum.has(i) || !h.running() {
 			continue
 		}
+		heard, all := false, true
 		for j, other := range w.hosts {
-			for iface := range w.Interfaces {
-				lossy := w.network.loss[i][j] > 0 || w.network.loss[j][i] > 0
-				if c.quorum.has(j) && w.hears(other, h, iface) && (lossy || !w.hears(h, other, iface)) {
-					return longest(w.Lease+2*w.Interval) + w.patience()
-				}
+			if c.quorum.has(j) {
+				heard = heard || w.hearsAnywhere(other, h)
+				all = all && w.hearWell(other, h) && w.hearWell(h, other)
 			}
+		}
+		if heard && !all {
+			return longest(w.Lease+2*w.Interval) + w.patience()
 		}
 	}
 	return 0

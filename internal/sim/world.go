@@ -209,6 +209,7 @@ func (w *World) do(h *host, fx *member.Effects, first, last int) {
 		switch stage {
 		case lease:
 			if fx.LeaseSet && fx.LeaseDeadline == 0 {
+				w.oracle.gaveUp(w, h, fx)
 				w.lease(h, fx)
 			}
 		case table:
