@@ -53,10 +53,10 @@ func (m *Member) grantedBy(voters Set) Time {
 	return stamps[need-1]
 }
 
-// rivalled reports whether a node is heard that went on without this one while
-// the two could not hear each other, or is about to (clause A4).
+// rivalled reports whether a node is heard that serves in another line of views,
+// or is about to (clause A4).
 func (m *Member) rivalled() bool {
-	if !m.cfg.Available {
+	if m.rivalAt == 0 || m.now-m.rivalAt >= m.patience() {
 		return false
 	}
 	for n := range m.met() {
@@ -65,14 +65,28 @@ func (m *Member) rivalled() bool {
 		switch {
 		case p.warnedAt != 0 && m.now-p.warnedAt < m.patience() && (p.hb.Alone || p.fresh <= p.warnedAt):
 			return true // unless it has heard this node since
-		case unproved && p.candServes && !m.activeHolds(n, p.candidate):
+		case unproved && m.opposes(p.candLineage) && !m.activeHolds(n, p.candidate):
 			return true
-		case p.incarnation != 0 && m.now-m.lastWord(n) < m.patience() && serving(p.hb.State) &&
-			(m.active == nil || !m.active.Voters.Has(n)) && !m.activeHolds(n, p.incarnation):
+		case m.now-m.lastWord(n) < m.patience() && p.incarnation != 0 && m.opposes(servedLineage(&p.hb)):
 			return true
 		}
 	}
 	return false
+}
+
+// servedLineage returns the line of views that a node serves in; 0: it serves
+// in none.
+func servedLineage(hb *Heartbeat) uint64 {
+	if !serving(hb.State) {
+		return 0
+	}
+	return hb.Lineage
+}
+
+// opposes reports whether a line of views that a node serves in is another one
+// than that in force here.
+func (m *Member) opposes(line uint64) bool {
+	return line != 0 && (m.active == nil || m.active.Lineage != line)
 }
 
 // activeHolds reports whether the view in force here has an incarnation.

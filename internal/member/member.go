@@ -111,7 +111,8 @@ type Member struct {
 		view *View
 		at   Time
 	}
-	probed Time
+	probed  Time
+	rivalAt Time // when a node was heard last that serves in another line, or warns that it will
 
 	census   census
 	followed *View // whose followers acts has

@@ -83,7 +83,8 @@ type Heartbeat struct {
 	Ended     Set            // live nodes of that view whose incarnation has ended by their own word
 	Grants    uint64         // of the accepted view (ViewHeader.Grants): which leases the echoes stand for
 	Granted   Set            // nodes whose leases the echoes extend: they live in the accepted view
-	Active    ViewID         // view that the sender's data plane acts on
+	Active    ViewID         // view that the sender's data plane acts on …
+	Lineage   uint64         // … and its line
 	Acting    Set            // live nodes of that view that have said, to anyone, that they act on it
 	LeaseLeft time.Duration  // of the sender's lease; ≤ 0: none
 	Lateness  time.Duration  // worst lateness of the sender's heartbeats in the last minute

@@ -9,7 +9,7 @@ type peer struct {
 	candidate   Incarnation // heard, but has not echoed this node yet
 	candSent    Time
 	candArrived Time
-	candServes  bool
+	candLineage uint64              // of the views that it serves in; 0: none
 	warnedAt    Time                // when it last warned that it may go on alone
 	hb          Heartbeat           // the newest of incarnation
 	arrived     Time                // of hb, this node's clock
@@ -153,8 +153,11 @@ func (m *Member) impostor() bool { return m.now < m.stillUntil }
 // hear takes a heartbeat.
 func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verdict {
 	p := &m.peers[msg.From]
-	if hb.Alone {
+	if hb.Alone && m.cfg.Available {
 		p.warnedAt = arrived
+	}
+	if p.warnedAt == arrived || m.opposes(servedLineage(hb)) {
+		m.rivalAt = m.now
 	}
 	fresh := false
 	if msg.Incarnation != p.incarnation {
@@ -220,7 +223,7 @@ func (m *Member) greet(p *peer, arrived Time, msg *Message, hb *Heartbeat) Verdi
 				m.changed = true // echo it soon, so that it can prove itself
 			}
 			p.candidate, p.candSent, p.candArrived = msg.Incarnation, hb.Sent, arrived
-			p.candServes = serving(hb.State)
+			p.candLineage = servedLineage(hb)
 		}
 		return Unproved
 	}

@@ -54,7 +54,7 @@ func (m *Member) heartbeat() {
 		m.body.Grants = a.Grants()
 	}
 	if m.active != nil {
-		m.body.Active, m.body.Acting = m.active.ID(), m.acting()
+		m.body.Active, m.body.Lineage, m.body.Acting = m.active.ID(), m.active.Lineage, m.acting()
 	}
 	for n := range m.met() {
 		m.body.Echoes[n-1] = m.echo(n)

@@ -19,7 +19,7 @@ const (
 
 // Sizes of bodies without what is of no fixed length.
 const (
-	heartbeatSize = 213
+	heartbeatSize = 221
 	echoSize      = 17
 	viewSize      = 2
 	fetchSize     = 27
@@ -93,6 +93,7 @@ func appendHeartbeat(b []byte, h *member.Heartbeat) []byte {
 	b = binary.BigEndian.AppendUint64(b, h.Grants)
 	b = binary.BigEndian.AppendUint64(b, uint64(h.Granted))
 	b = h.Active.AppendBinary(b)
+	b = binary.BigEndian.AppendUint64(b, h.Lineage)
 	b = binary.BigEndian.AppendUint64(b, uint64(h.Acting))
 	b = binary.BigEndian.AppendUint64(b, uint64(h.LeaseLeft))
 	b = binary.BigEndian.AppendUint64(b, uint64(h.Lateness))
@@ -192,6 +193,7 @@ func decodeHeartbeat(b []byte, h *member.Heartbeat) error {
 	h.Grants = r.uint64()
 	h.Granted = member.Set(r.uint64())
 	h.Active = r.viewID()
+	h.Lineage = r.uint64()
 	h.Acting = member.Set(r.uint64())
 	h.LeaseLeft = time.Duration(r.uint64())
 	h.Lateness = time.Duration(r.uint64())

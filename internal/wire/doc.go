@@ -53,11 +53,12 @@
 //	   141      8  which leases the echoes stand for
 //	   149      8  set of the nodes whose leases they extend
 //	   157     24  view that is acted on
-//	   181      8  set of the nodes that act on it, too
-//	   189      8  what is left of the sender's lease
-//	   197      8  lateness
-//	   205      8  set of the nodes that are echoed, n of them
-//	   213   17·n  echoes, by id: incarnation (8), when the newest heartbeat was
+//	   181      8  line of views that it belongs to
+//	   189      8  set of the nodes that act on it, too
+//	   197      8  what is left of the sender's lease
+//	   205      8  lateness
+//	   213      8  set of the nodes that are echoed, n of them
+//	   221   17·n  echoes, by id: incarnation (8), when the newest heartbeat was
 //	               sent, by that node's clock (8), interfaces it was heard on (1)
 //
 // # View (member.ViewHeader)

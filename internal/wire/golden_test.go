@@ -24,7 +24,7 @@ func samples() []member.Message {
 	heartbeat := &member.Heartbeat{
 		Previous: 0x1111111111111111, Sent: 12 * time.Second, State: member.Draining, Fit: true, Amnesiac: true, Alone: true,
 		Listed: 7, Settings: member.Settings{0x01020304, 15: 0x05060708}, Carrier: 3, Suspects: 4, Weight: 1000,
-		Promised: 0x0403, Accepted: accepted, Ended: 6, Grants: 0x2222222222222223, Granted: 3, Active: active, Acting: 5,
+		Promised: 0x0403, Accepted: accepted, Ended: 6, Grants: 0x2222222222222223, Granted: 3, Active: active, Lineage: 0x4444444444444445, Acting: 5,
 		LeaseLeft: -time.Millisecond, Lateness: 30 * time.Microsecond,
 	}
 	heartbeat.Echoes[1] = member.Echo{Incarnation: 0x3333333333333333, Sent: 11 * time.Second, Heard: 1}

@@ -56,6 +56,7 @@ func drawHeartbeat(t *rapid.T) *member.Heartbeat {
 		Grants:    rapid.Uint64().Draw(t, "grants"),
 		Granted:   member.Set(rapid.Uint64().Draw(t, "granted")),
 		Active:    drawViewID(t, true),
+		Lineage:   rapid.Uint64().Draw(t, "lineage"),
 		LeaseLeft: time.Duration(rapid.Int64().Draw(t, "lease left")),
 		Lateness:  drawTime(t),
 	}
@@ -168,8 +169,8 @@ func TestSizes(t *testing.T) {
 		body member.Body
 		want int
 	}{
-		{&member.Heartbeat{}, 254},
-		{heartbeat, 1342},
+		{&member.Heartbeat{}, 262},
+		{heartbeat, 1350},
 		{view, 1053},
 		{&member.Fetch{}, 68},
 		{&member.Chunk{Data: make([]byte, member.ChunkSize)}, 1095},
