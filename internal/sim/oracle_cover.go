@@ -143,7 +143,7 @@ func (c *coverage) interrupted(w *World, h *host, lost uint64) {
 		return
 	}
 	settling := w.now < w.oracle.voted+longest(w.Lease+2*w.Interval)+w.slack() // other voters, other grants
-	if settling || c.excused(w) {
+	if settling || c.alone && !w.oracle.votes(h.id) || c.excused(w) {
 		return
 	}
 	w.fail("invariant 3: %s loses its lease for %s although it hears %s well", h.name, buckets(lost), w.names(c.quorum))

@@ -35,6 +35,17 @@ func (c *chosen) voters() (lists []member.Set) {
 	return lists
 }
 
+// votes reports whether a node is a voter in all of them: one that is none cannot
+// extend its own lease (clause A6).
+func (c *chosen) votes(n member.NodeID) bool {
+	for _, voters := range c.voters() {
+		if !voters.Has(n) {
+			return false
+		}
+	}
+	return true
+}
+
 // forgetful reports whether so many nodes lost their memory that nobody can
 // know what was agreed on: invariant 6 and the chain of views are excused then,
 // not the others.
