@@ -144,8 +144,12 @@ static __always_inline bool tracking(void)
 	return (flow_sources & CONNTRACK) && ct_lookup && bpf_ct_release;
 }
 
-/* Whether a segment is part of a connection that is tracked here. */
-static __always_inline bool tracking_has(frame *ctx, const struct flow *f, const struct segment *s)
+/*
+ * Whether a segment is part of a connection that is tracked here. Behind two
+ * backends are two servers, either of which may have had the same SYN: what has
+ * no ACK, a reset, is then the new owner's.
+ */
+static __always_inline bool tracking_has(frame *ctx, const struct flow *f, const struct segment *s, bool draining)
 {
 	struct nf_conn *conn;
 	bool mine, reply;
@@ -155,7 +159,9 @@ static __always_inline bool tracking_has(frame *ctx, const struct flow *f, const
 	conn = tracked(ctx, f, &reply);
 	if (!conn)
 		return false;
-	mine = (!(flow_sources & SOCKETS) || translated(conn)) && entry_fits(conn, reply, s);
+	mine = entry_fits(conn, reply, s);
+	if (flow_sources & SOCKETS)
+		mine = mine && translated(conn) && (!draining || s->acks || established(conn->proto.tcp.state));
 	bpf_ct_release(conn);
 	return mine;
 }

@@ -32,7 +32,7 @@ static __noinline int moving_tcp(frame *ctx, struct flow *f, enum bucket_state s
 	}
 	if ((flow_sources & SOCKETS) && socket_has(ctx, f, &s, state == DRAINING))
 		return HANDLE_MY_FLOW;
-	return tracking_has(ctx, f, &s) ? HANDLE_MY_FLOW : DROP_NOT_MY_FLOW;
+	return tracking_has(ctx, f, &s, state == DRAINING) ? HANDLE_MY_FLOW : DROP_NOT_MY_FLOW;
 }
 
 static __always_inline int moving_whole(frame *ctx, struct flow *f, enum bucket_state state, __u64 now)

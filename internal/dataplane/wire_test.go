@@ -3,6 +3,7 @@
 package dataplane
 
 import (
+	"cmp"
 	"net"
 	"net/netip"
 	"os"
@@ -27,24 +28,32 @@ type wire struct {
 
 func newWire(t testing.TB, mtu int) *wire {
 	t.Helper()
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.HardwareAddr = "host", mtu, ownMAC[:]
-	w := &wire{t: t}
-	must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "cable", PeerMTU: uint32(mtu)}))
-	var err error
-	w.host, err = netlink.LinkByName("host")
-	must(t, err)
-	cable, err := net.InterfaceByName("cable")
-	must(t, err)
-	far, err := netlink.LinkByName("cable")
-	must(t, err)
-	sysctl(t, "ipv6/conf/cable/disable_ipv6", "1") // nothing comes but what the test sends
-	must(t, netlink.LinkSetUp(w.host))
-	must(t, netlink.LinkSetUp(far))
+	w := plug(t, "host", "cable", mtu)
 	for _, f := range families {
-		w.route(f)
+		w.hold(f.vip)
+		w.route(f.client)
 	}
 	w.awaitLocal(vip6)
+	return w
+}
+
+// plug makes a cable between an interface of the host and the test.
+func plug(t testing.TB, host, far string, mtu int) *wire {
+	t.Helper()
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU, attrs.HardwareAddr = host, mtu, ownMAC[:]
+	w := &wire{t: t}
+	must(t, netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: far, PeerMTU: uint32(mtu)}))
+	var err error
+	w.host, err = netlink.LinkByName(host)
+	must(t, err)
+	cable, err := net.InterfaceByName(far)
+	must(t, err)
+	link, err := netlink.LinkByName(far)
+	must(t, err)
+	sysctl(t, "ipv6/conf/"+far+"/disable_ipv6", "1") // nothing comes but what the test sends
+	must(t, netlink.LinkSetUp(w.host))
+	must(t, netlink.LinkSetUp(link))
 	w.conn, err = packet.Listen(cable, packet.Raw, unix.ETH_P_ALL, nil)
 	must(t, err)
 	t.Cleanup(func() { w.conn.Close() })
@@ -58,14 +67,22 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// route gives the host's end the cluster address, and a way to the client.
-func (w *wire) route(f family) {
+func single(a netip.Addr) *net.IPNet {
+	return &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(a.BitLen(), a.BitLen())}
+}
+
+// hold gives the host's end an address.
+func (w *wire) hold(a netip.Addr) {
 	w.t.Helper()
-	index, bits := w.host.Attrs().Index, f.vip.BitLen()
-	one := func(a netip.Addr) *net.IPNet { return &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(bits, bits)} }
-	must(w.t, netlink.AddrAdd(w.host, &netlink.Addr{IPNet: one(f.vip), Flags: unix.IFA_F_NODAD}))
-	must(w.t, netlink.RouteAdd(&netlink.Route{LinkIndex: index, Dst: one(f.client), Scope: netlink.SCOPE_LINK}))
-	must(w.t, netlink.NeighAdd(&netlink.Neigh{LinkIndex: index, IP: f.client.AsSlice(), HardwareAddr: clientMAC[:], State: netlink.NUD_PERMANENT}))
+	must(w.t, netlink.AddrAdd(w.host, &netlink.Addr{IPNet: single(a), Flags: unix.IFA_F_NODAD}))
+}
+
+// route gives the host a way to an address at the far end.
+func (w *wire) route(a netip.Addr) {
+	w.t.Helper()
+	index := w.host.Attrs().Index
+	must(w.t, netlink.RouteAdd(&netlink.Route{LinkIndex: index, Dst: single(a), Scope: netlink.SCOPE_LINK}))
+	must(w.t, netlink.NeighAdd(&netlink.Neigh{LinkIndex: index, IP: a.AsSlice(), HardwareAddr: clientMAC[:], State: netlink.NUD_PERMANENT}))
 }
 
 // awaitLocal waits until the host takes packets to an address: the kernel gets
@@ -135,10 +152,11 @@ func (c *client) frame(flags byte, seq, acked uint32) []byte {
 	return eth(ownMAC, ip(c.f.client, c.f.vip, tcpWith(c.port, service, flags, seq, acked)))
 }
 
-// knock sends a SYN and waits for what answers it.
+// knock sends a SYN, with the number 1000 unless seq says another, and waits
+// for what answers it.
 func (c *client) knock() {
 	c.t.Helper()
-	c.seq = 1000
+	c.seq = cmp.Or(c.seq, 1000)
 	c.send(c.frame(syn, c.seq, 0))
 	c.acked = c.await(c.port, func(s *layers.TCP) bool { return s.SYN && s.ACK }).Seq + 1
 	c.seq++
@@ -148,6 +166,12 @@ func (c *client) knock() {
 func (c *client) connect(l net.Listener) net.Conn {
 	c.t.Helper()
 	c.knock()
+	return c.connected(l)
+}
+
+// connected sends the last ACK of the handshake.
+func (c *client) connected(l net.Listener) net.Conn {
+	c.t.Helper()
 	c.send(c.frame(ack, c.seq, c.acked))
 	must(c.t, l.(*net.TCPListener).SetDeadline(time.Now().Add(5*time.Second)))
 	conn, err := l.Accept()
