@@ -18,6 +18,7 @@ var verbs = map[string]func(w *World, h *host, args []string) error{
 	"kill":      doKill,      // kill HOST [torn N]: SIGKILL, in the middle of its next effects if torn
 	"pause":     doPause,     // pause HOST [torn N]: SIGSTOP, likewise
 	"resume":    doResume,    // resume HOST
+	"replace":   doReplace,   // replace HOST [GAP]: a new process goes on in the place of the old one
 	"poweroff":  doPowerOff,  // poweroff HOST: all that is not on disk is gone
 	"fence":     doFence,     // fence HOST: the agent is stuck, and its process told so
 	"unfence":   doFence,     // unfence HOST: it goes on
@@ -151,7 +152,7 @@ func doPause(w *World, h *host, args []string) error {
 
 func doResume(w *World, h *host, _ []string) error {
 	h.tear, h.killed = 0, false
-	if h.process == nil || !h.paused {
+	if h.process == nil || !h.paused || h.takeover.state != nil {
 		return nil
 	}
 	h.paused = false
@@ -278,7 +279,8 @@ func doLate(_ *World, h *host, args []string) (err error) {
 	return err
 }
 
-func doDisk(_ *World, h *host, args []string) (err error) {
+func doDisk(w *World, h *host, args []string) (err error) {
+	w.oracle.peace = w.now + h.disk.slowest // a write may be under way
 	h.disk.slowest, err = duration(args)
 	return err
 }

@@ -55,10 +55,11 @@ type host struct {
 	due     instant // when the process wants its next tick; never: none is queued
 	tickAt  instant // … and gets it
 
-	killed  bool         // … for good, see tear
-	stuck   bool         // the agent is …
-	fenced  instant      // … and since when it is, or is no more
-	held    bool         // the process was told that it is
+	killed bool    // … for good, see tear
+	stuck  bool    // the agent is …
+	fenced instant // … and since when it is, or is no more
+	held   bool    // the process was told that it is
+	takeover
 	leaving bool         // it was told to leave
 	acted   member.Epoch // newest epoch that its data plane was given buckets of
 	tear    int          // stop the process in the middle of its next effects: after so many of them; 0: no
@@ -110,7 +111,7 @@ func (w *World) start(h *host) {
 
 // end ends the process: no warning, no last word.
 func (w *World) end(h *host) {
-	h.process = nil
+	h.process, h.takeover = nil, takeover{}
 	h.life++
 	h.paused, h.torn, h.tear = false, -1, 0
 	w.drain(h)

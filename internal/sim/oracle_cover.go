@@ -48,7 +48,7 @@ type look struct {
 	listed                             member.Set
 	weight                             uint16
 	blank                              bool
-	hears                              [maxInterfaces]hostSet
+	hears, heard                       [maxInterfaces]hostSet
 	lossy                              hostSet
 }
 
@@ -155,7 +155,7 @@ func (c *coverage) interrupted(w *World, h *host, lost uint64) {
 // L6); and while it is not silent, its word may not reach all.
 func (c *coverage) shunning(w *World) instant {
 	for i, h := range w.hosts {
-		if c.quorum.has(i) || !h.running() {
+		if c.quorum.has(i) || !h.goesOn(w) {
 			continue
 		}
 		heard, all := false, true
@@ -240,7 +240,7 @@ func (c *coverage) calm(w *World) instant {
 	for i, h := range w.hosts {
 		switch {
 		case c.quorum.has(i):
-		case h.running() || h.sentAt < 0:
+		case h.goesOn(w) || h.sentAt < 0:
 			t = max(t, c.changed[i])
 		default:
 			t = max(t, h.sentAt, w.oracle.word(i))

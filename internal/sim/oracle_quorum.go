@@ -4,12 +4,15 @@ import "github.com/shoal-net/shoal/internal/member"
 
 // examine decides whether a host is fit.
 func (c *coverage) examine(w *World, i int, h *host) {
-	l := look{powered: h.powered, running: h.running(), outside: h.outside, leaving: h.leaving, carrier: h.carrier,
+	l := look{powered: h.powered, running: h.goesOn(w), outside: h.outside, leaving: h.leaving, carrier: h.carrier,
 		life: h.life, slow: h.slow, late: h.late, fenced: h.fenced, listed: h.config.Listed, weight: h.config.Weight, blank: h.disk.content == nil}
 	for iface := range w.Interfaces {
 		for j, other := range w.hosts {
-			if j != i && w.hears(h, other, iface) && w.hears(other, h, iface) {
+			if j != i && w.hears(h, other, iface) {
 				l.hears[iface] |= 1 << j
+			}
+			if j != i && w.hears(other, h, iface) {
+				l.heard[iface] |= 1 << j
 			}
 		}
 	}
@@ -21,7 +24,7 @@ func (c *coverage) examine(w *World, i int, h *host) {
 	if l != c.look[i] {
 		c.look[i], c.changed[i] = l, w.now
 	}
-	fit := h.running() && h.tear == 0 && h.carrier == 1<<w.Interfaces-1 && h.slow == 0 && h.late == 0 &&
+	fit := h.goesOn(w) && h.tear == 0 && h.carrier == 1<<w.Interfaces-1 && h.slow == 0 && h.late == 0 &&
 		!l.blank && !h.leaving && !h.stuck
 	ripe := max(h.born+w.patience(), h.fenced+2*longest(w.Lease)) + longest(w.Interval*3/2)
 	switch {
@@ -111,7 +114,7 @@ func (c *coverage) mayServe(w *World, s hostSet) (serves, alone bool) {
 		serves = serves || h.config.Weight > 0
 		proof = proof || h.outside
 		for _, other := range w.hosts {
-			if !s.has(other.index) && other.running() && w.inTouch(h, other) {
+			if !s.has(other.index) && other.goesOn(w) && w.inTouch(h, other) {
 				isolated = false
 			}
 		}

@@ -8,7 +8,7 @@ package sim
 // alone, or warn that it will (clause A4).
 func (c *coverage) unsettled(w *World) bool {
 	for i, h := range w.hosts {
-		if c.quorum.has(i) || !h.running() {
+		if c.quorum.has(i) || !h.goesOn(w) {
 			continue
 		}
 		for j, other := range w.hosts {

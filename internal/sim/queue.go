@@ -22,6 +22,7 @@ const (
 	ripen               // a process has kept still long enough after its start
 	review              // two hosts that had lost touch have had time to notice
 	overdue             // a bucket without owner may have been so for too long
+	succeed             // a process goes on in the place of another
 	expire              // a data plane's lease may have run out
 	answer              // something outside the cluster answers a probe
 	carrier             // a process learns that a link went up or down

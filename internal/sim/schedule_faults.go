@@ -12,7 +12,7 @@ import (
 func (g *generator) choose() {
 	all := [...]func(){
 		g.kill, g.kill, g.kill, g.powerOff, g.pause, g.pause, g.pause, g.cutPair, g.cutPair, g.deafMute, g.deafMute, g.fade, g.fade,
-		g.split, g.unplug, g.sluggish, g.sluggish, g.drift, g.weather, g.weather, g.lossy, g.fence, g.leave,
+		g.split, g.unplug, g.replace, g.sluggish, g.sluggish, g.drift, g.weather, g.weather, g.lossy, g.fence, g.leave,
 		g.many, g.all, g.reweigh, g.relist, g.relist, g.rolling, g.duplicate,
 	}
 	g.faults = append(g.faults, all[g.r.IntN(len(all)-1)]) // the last is dropped from most schedules
@@ -212,6 +212,10 @@ func (g *generator) fence() {
 	g.line("fence %d", n)
 	g.at += g.span()
 	g.line("unfence %d", n)
+}
+
+func (g *generator) replace() {
+	g.line("replace %d %v", g.node(), time.Duration(draw(g.r, 0, []instant{int64(g.s.Interval) / 4, int64(g.s.Lease)}[g.r.IntN(2)])))
 }
 
 func (g *generator) leave() {

@@ -124,6 +124,11 @@ func (w *World) handle(e *event) {
 		}
 	case synced:
 		w.synced(h, e.ref)
+		w.handOver(h)
+	case succeed:
+		if e.ref == h.life && h.takeover.state != nil {
+			w.succeeds(h)
+		}
 	case answer:
 		if e.ref == h.life && h.process != nil {
 			h.proof = true
