@@ -340,9 +340,10 @@ func (m *Member) present(n NodeID) bool {
 }
 
 // attends reports whether a node may be counted on to follow this one now: it
-// has echoed what was sent of late. One that is deaf is present, too.
+// has echoed what was sent of late. One that is deaf is present, too. An echo is
+// up to an interval older than the heartbeat that brings it.
 func (m *Member) attends(n NodeID) bool {
-	return m.present(n) && m.now-m.peers[n].echoed < m.quiet()
+	return m.present(n) && m.now-m.peers[n].echoed < m.quiet()+m.cfg.Interval
 }
 
 // around reports whether anything of a node was heard of late, proved or not.

@@ -17,8 +17,8 @@ func (m *Member) propose() {
 		}
 	}
 	next := m.wish(parent)
-	if next != nil && !next.Alone && m.overtaken() {
-		return
+	if !m.serves() && m.rivalled() || next != nil && !next.Alone && m.overtaken() {
+		return // it follows those who serve
 	}
 	if next == nil && !m.behind() {
 		m.desired, m.retry = 0, m.cfg.Interval/4

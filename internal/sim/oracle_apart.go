@@ -29,17 +29,20 @@ func (c *contacts) init(w *World) {
 
 // arrived notes a frame that reached a host on which a process exists. A
 // heartbeat older than one that came before is no contact, nor is one of a node
-// that is not in the receiver's file, nor any other message.
+// that is not in the receiver's file, nor any other message; nor one of a node
+// that neither serves nor warns that it will.
 func (c *contacts) arrived(w *World, h *host, f *frame) {
 	from := int(f.origin)
-	if _, ok := f.message.Body.(*member.Heartbeat); !ok {
+	beat, ok := f.message.Body.(*member.Heartbeat)
+	if !ok {
 		return
 	}
 	if f.sentAt <= c.newest[h.index][from] || from == h.index || !h.config.Listed.Has(w.hosts[from].id) {
 		return
 	}
 	c.newest[h.index][from], c.last[h.index][from] = f.sentAt, w.now
-	if !w.Available {
+	serves := beat.State == member.Serving || beat.State == member.Draining || beat.State == member.Leaving
+	if !w.Available || !serves && !beat.Alone { // it tells the receiver nothing to stop for
 		return
 	}
 	at := &c.contact[min(h.index, from)][max(h.index, from)]
