@@ -42,7 +42,7 @@ func (m *Member) heardElsewhere(n NodeID) bool {
 // warns reports that this node may go on alone, and since when it says so.
 func (m *Member) warns() bool {
 	a, n := m.wanted.accepted, m.other()
-	decided := a != nil && a.Alone || m.sole()
+	decided := a != nil && a.Alone && a.Voters.Has(m.cfg.Self) || m.sole()
 	if m.serves() || !decided && (n == 0 || m.silence(n) < m.quiet() || m.evidence <= m.lastWord(n)) {
 		m.warnedAt = 0
 		return false

@@ -4,7 +4,7 @@ package member
 // first views are accepted by majorities of the old and the new voters, then
 // by the new ones alone (clause V6).
 func (m *Member) wishVoters(c *change, parent *View) {
-	if m.alone() {
+	if parent == m.wanted.accepted && m.alone() {
 		m.wishAlone(c)
 		return
 	}
