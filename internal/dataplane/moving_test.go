@@ -107,8 +107,9 @@ func TestMovingWithoutSockets(t *testing.T) {
 		sent := func(p payload) payload { return ip(f.vip, f.client, p) }
 		last := payload{proto: 6, data: someData}
 		fragment := in(last, piece(48, false))
+		sentFragment := ip(f.vip, f.client, tcp(80, 4000, ack), piece(0, true))
 		if f.v6 {
-			fragment = in(fragment6(48, false, last))
+			fragment, sentFragment = in(fragment6(48, false, last)), ip(f.vip, f.client, fragment6(0, true, tcp(80, 4000, ack)))
 		}
 		for _, m := range []moving{
 			connects("syn", in(tcp(4000, 80, syn))),
@@ -117,6 +118,7 @@ func TestMovingWithoutSockets(t *testing.T) {
 			opens("gre", in(other(47, 8))),
 			opens("sctp", in(sctp(4000, 80))),
 			opens("tcp fragment", fragment),
+			opens("error about a tcp fragment", in(tooBig(sentFragment, -1))),
 			held(opens("error about udp", in(tooBig(sent(udp(53, 4000)), -1)))),
 			notMine("ack", in(tcp(4000, 80, ack))),
 			notMine("syn ack", in(tcp(4000, 80, syn|ack))),

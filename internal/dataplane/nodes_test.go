@@ -54,10 +54,13 @@ func forward(t testing.TB) {
 }
 
 // firewall is one that tracks connections and forwards no segment that fits none.
-const firewall = `table inet filter { chain forward { type filter hook forward priority 0
+const firewall = `table inet filter {
+	chain forward {
+	type filter hook forward priority 0
 	ct state established,related accept
 	ct state invalid drop
-	} }`
+	}
+}`
 
 // run runs a program in the namespace of the calling thread.
 func run(t testing.TB, input, name string, args ...string) {

@@ -358,3 +358,30 @@ func TestAdoptionOfOtherAddresses(t *testing.T) {
 		}
 	}
 }
+
+// What is known of UDP flows is adopted, unless it has no use any more.
+func TestAdoptionOfUDPFlows(t *testing.T) {
+	enterNamespace(t)
+	dir, c := newDir(t), testCluster()
+	c.Handover = keepUDP
+	p := open(t, dir, c)
+	must(t, p.maps["udp_flows"].Put(flowKey(kept(families[0], 4001)), uint64(Now())))
+	must(t, p.Freeze(map[UDPFlow]time.Duration{kept(families[1], 4001): Now() + time.Hour}))
+	must(t, p.Close())
+	count := func() (noted, frozen int) {
+		must(t, p.UDPFlows(func(UDPFlow, int, time.Duration) { noted++ }))
+		must(t, p.Thaw(func(UDPFlow, int) bool { frozen++; return true }))
+		return noted, frozen
+	}
+	p = open(t, dir, c)
+	if noted, frozen := count(); noted != 1 || frozen != 1 {
+		t.Errorf("adopted %d flows and %d frozen ones", noted, frozen)
+	}
+	must(t, p.Close())
+	c.Handover = cluster.Handover{}
+	p = open(t, dir, c)
+	defer p.Close()
+	if noted, frozen := count(); noted != 0 || frozen != 0 {
+		t.Errorf("adopted %d flows and %d frozen ones without a use for them", noted, frozen)
+	}
+}
