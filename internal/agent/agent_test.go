@@ -85,7 +85,7 @@ func TestDescribe(t *testing.T) {
 	want := &Status{
 		Cluster: "web", Mode: "backend", Node: 2, NodeName: "beta",
 		Agent:   AgentStatus{PID: os.Getpid(), Running: true},
-		Lease:   LeaseStatus{Valid: true, LeftMS: 50, Epoch: 2, TableEpoch: 2},
+		Lease:   LeaseStatus{Valid: true, LeftMS: 50, Epoch: 2, TableEpoch: 2, View: "2", TableView: "2"},
 		Buckets: BucketStatus{Total: 4, Owned: 1, Draining: 1, Foreign: 2},
 		Nodes: []NodeStatus{
 			{ID: 1, Name: "alpha", Buckets: 2, Packets: 3, Rate: 0.5},

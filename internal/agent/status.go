@@ -10,6 +10,7 @@ import (
 	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/internal/dataplane"
 	"github.com/shoal-net/shoal/internal/heartbeat"
+	"github.com/shoal-net/shoal/internal/member"
 	"github.com/shoal-net/shoal/internal/share"
 )
 
@@ -42,6 +43,8 @@ type LeaseStatus struct {
 	LeftMS     float64 `json:"left_ms"` // 0 when it is not valid
 	Epoch      uint64  `json:"epoch"`
 	TableEpoch uint64  `json:"table_epoch"`
+	View       string  `json:"view"`       // Epoch as the logs name it: round.proposer, or a count where nodes agree on nothing
+	TableView  string  `json:"table_view"` // TableEpoch, likewise
 }
 
 // BucketStatus counts the buckets by their state on this node.
@@ -115,6 +118,8 @@ func describe(state *State, before, after *dataplane.Snapshot, interval time.Dur
 			LeftMS:     max(0, float64(after.Lease)/float64(time.Millisecond)),
 			Epoch:      after.LeaseEpoch,
 			TableEpoch: after.TableEpoch,
+			View:       epochWord(c, after.LeaseEpoch),
+			TableView:  epochWord(c, after.TableEpoch),
 		},
 		Buckets:    countStates(after.States),
 		Warnings:   []string{},
@@ -129,6 +134,13 @@ func describe(state *State, before, after *dataplane.Snapshot, interval time.Dur
 	}
 	s.warn()
 	return s, nil
+}
+
+func epochWord(c *cluster.Cluster, epoch uint64) string {
+	if c.HasMembership() {
+		return member.Epoch(epoch).String()
+	}
+	return fmt.Sprint(epoch)
 }
 
 func countStates(states []dataplane.State) BucketStatus {

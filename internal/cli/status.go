@@ -125,10 +125,11 @@ func agentWords(s *agent.Status) string {
 }
 
 func leaseWords(s *agent.Status) string {
+	left := "none"
 	if s.Lease.Valid {
-		return fmt.Sprintf("%.0f ms left, epoch %d, table of epoch %d", s.Lease.LeftMS, s.Lease.Epoch, s.Lease.TableEpoch)
+		left = fmt.Sprintf("%.0f ms left", s.Lease.LeftMS)
 	}
-	return fmt.Sprintf("none, epoch %d, table of epoch %d", s.Lease.Epoch, s.Lease.TableEpoch)
+	return fmt.Sprintf("%s, epoch %s, table of epoch %s", left, s.Lease.View, s.Lease.TableView)
 }
 
 func printInterface(w io.Writer, ifc agent.InterfaceStatus) {

@@ -19,7 +19,7 @@ func viewWords(m *heartbeat.Status) string {
 	if v == nil {
 		return "none yet: this node is " + m.State
 	}
-	words := fmt.Sprintf("epoch %d, for %s: %s", v.Epoch, age(v.SinceMS), v.Reason)
+	words := fmt.Sprintf("epoch %d.%d, for %s: %s", v.Round, v.Proposer, age(v.SinceMS), v.Reason)
 	if v.Alone {
 		words += "; without a majority"
 	}

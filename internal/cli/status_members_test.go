@@ -46,10 +46,21 @@ heartbeats at worst 1.2 ms late within a minute, 1 refused: malformed, 3 refused
 func TestViewWords(t *testing.T) {
 	for want, m := range map[string]*heartbeat.Status{
 		"none yet: this node is joining": {State: "joining"},
-		"epoch 258, for 4.8s: alpha joins; without a majority; 7 buckets wait for their old owners": {
-			View: &heartbeat.ViewStatus{Epoch: 258, SinceMS: 4812, Reason: "alpha joins", Alone: true, Moving: 7}},
+		"epoch 1.2, for 4.8s: alpha joins; without a majority; 7 buckets wait for their old owners": {
+			View: &heartbeat.ViewStatus{Epoch: 258, Round: 1, Proposer: 2, SinceMS: 4812, Reason: "alpha joins", Alone: true, Moving: 7}},
 	} {
 		if got := viewWords(m); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func TestLeaseWords(t *testing.T) {
+	for want, lease := range map[string]agent.LeaseStatus{
+		"none, epoch 3, table of epoch 2":            {View: "3", TableView: "2"},
+		"80 ms left, epoch 1.2, table of epoch 2.64": {Valid: true, LeftMS: 80.2, View: "1.2", TableView: "2.64"},
+	} {
+		if got := leaseWords(&agent.Status{Lease: lease}); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
 	}
