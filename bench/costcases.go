@@ -29,6 +29,8 @@ var (
 	foreignClient   = client{netip.MustParseAddr("198.18.0.1"), netip.MustParseAddr("2001:db8:1::1")}
 	ownedClient     = client{netip.MustParseAddr("198.18.0.2"), netip.MustParseAddr("2001:db8:1::2")}
 	udpClient       = client{netip.MustParseAddr("198.18.0.5"), netip.MustParseAddr("2001:db8:1::5")}
+	ownedUDP        = client{netip.MustParseAddr("198.18.0.7"), netip.MustParseAddr("2001:db8:1::7")}
+	drainingUDP     = client{netip.MustParseAddr("198.18.0.6"), netip.MustParseAddr("2001:db8:1::6")}
 	drainingClient  = client{netip.MustParseAddr("198.18.0.3"), netip.MustParseAddr("2001:db8:1::3")}
 	acquiringClient = client{netip.MustParseAddr("198.18.0.4"), netip.MustParseAddr("2001:db8:1::4")}
 )
@@ -54,7 +56,7 @@ func (b *costBuilder) add(c costCase) int {
 // costCases builds all cases in the calling thread's namespace, that of h.
 func costCases(h host, bpffs string) ([]costCase, func(), error) {
 	b := &costBuilder{flows: make(map[netip.Addr]packet)}
-	err := errors.Join(wire(h, "eth0", h, "eth3"), wire(h, "eth1", h, "eth4"), wire(h, "eth2", h, "eth5"))
+	err := errors.Join(wire(h, "eth0", h, "eth3"), wire(h, "eth1", h, "eth4"), wire(h, "eth2", h, "eth5"), wire(h, "eth6", h, "eth7"))
 	if err == nil {
 		err = b.connect()
 	}
@@ -83,8 +85,10 @@ func (b *costBuilder) connect() error {
 		if err := addAddress("lo", netip.PrefixFrom(server, server.BitLen()), netlink.SCOPE_HOST); err != nil {
 			return err
 		}
-		udp := udpClient.pick(v6)
-		b.flows[udp] = packet{netip.AddrPortFrom(udp, 40000), netip.AddrPortFrom(server, 53), layers.IPProtocolUDP, 0}
+		for _, c := range []client{udpClient, ownedUDP, drainingUDP} {
+			udp := c.pick(v6)
+			b.flows[udp] = packet{netip.AddrPortFrom(udp, 40000), netip.AddrPortFrom(server, 53), layers.IPProtocolUDP, 0}
+		}
 		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(server, 80)))
 		if err != nil {
 			return fmt.Errorf("listen on %s: %w", server, err)
@@ -175,19 +179,25 @@ func (b *costBuilder) build(bpffs string) error {
 	floor := b.add(costCase{name: "bare XDP_DROP", prog: drop, frame: frame})
 	b.add(costCase{name: "empty program, XDP_PASS", prog: pass, frame: frame})
 
-	side, err := openCostPlane(bpffs, "side", "eth0", cluster.AttachGeneric, cluster.KeySide)
+	backend, err := openCostPlane(bpffs, planeOptions{name: "backend", ifc: "eth0", attach: cluster.AttachGeneric,
+		flows: cluster.Handover{UDP: cluster.UDPKeep}})
 	if err != nil {
 		return err
 	}
-	original, err := openCostPlane(bpffs, "original", "eth1", cluster.AttachGeneric, cluster.KeyOriginal)
+	gateway, err := openCostPlane(bpffs, planeOptions{name: "gateway", ifc: "eth6", attach: cluster.AttachGeneric,
+		mode: cluster.Gateway, flows: cluster.Handover{Flows: cluster.FlowsConntrack}})
 	if err != nil {
 		return err
 	}
-	tcx, err := openCostPlane(bpffs, "tcx", "eth2", cluster.AttachTCX, cluster.KeySide)
+	original, err := openCostPlane(bpffs, planeOptions{name: "original", ifc: "eth1", attach: cluster.AttachGeneric, key: cluster.KeyOriginal})
 	if err != nil {
 		return err
 	}
-	if err := b.xdpCases(side, original, other, floor); err != nil {
+	tcx, err := openCostPlane(bpffs, planeOptions{name: "tcx", ifc: "eth2", attach: cluster.AttachTCX})
+	if err != nil {
+		return err
+	}
+	if err := b.xdpCases(backend, gateway, original, other, floor); err != nil {
 		return err
 	}
 	tcFloor := b.add(costCase{name: "bare TCX_DROP", prog: tcDrop, frame: frame})
@@ -209,16 +219,14 @@ func (b *costBuilder) bareXDP(ifc string, value int32) (*ebpf.Program, error) {
 	return prog, nil
 }
 
-func openCostPlane(bpffs, name, ifc string, attach cluster.Attach, key cluster.Key) (*plane, error) {
-	p, err := openPlane(bpffs, planeOptions{
-		name: name, ifc: ifc, attach: attach, key: key,
-		mac: unicastMAC, ownMAC: unicastMAC, buckets: cluster.DefaultBuckets,
-	})
+func openCostPlane(bpffs string, o planeOptions) (*plane, error) {
+	o.mac, o.ownMAC, o.buckets = unicastMAC, unicastMAC, cluster.DefaultBuckets
+	p, err := openPlane(bpffs, o)
 	if err != nil {
 		return nil, err
 	}
 	for c, state := range map[client]dataplane.State{
-		ownedClient: dataplane.Owned, drainingClient: dataplane.Draining, acquiringClient: dataplane.Acquiring,
+		ownedClient: dataplane.Owned, ownedUDP: dataplane.Owned, drainingClient: dataplane.Draining, acquiringClient: dataplane.Acquiring,
 	} {
 		p.set(c.v4, state)
 		p.set(c.v6, state)
@@ -227,48 +235,57 @@ func openCostPlane(bpffs, name, ifc string, attach cluster.Attach, key cluster.K
 }
 
 // xdpCases adds the paths through the XDP program.
-func (b *costBuilder) xdpCases(side, original *plane, other []byte, floor int) error {
-	sideProg, err := side.program("ingress-generic")
+func (b *costBuilder) xdpCases(backend, gateway, original *plane, other []byte, floor int) error {
+	progs := make(map[*plane]*ebpf.Program)
+	for _, p := range []*plane{backend, gateway, original} {
+		prog, err := p.program("ingress-generic")
+		if err != nil {
+			return err
+		}
+		progs[p] = prog
+	}
+	b.add(costCase{"not for the cluster, IPv4", progs[backend], other, backend, "pass_other", floor, floor, 0})
+	for _, v6 := range []bool{false, true} {
+		family, foreignMost, ownedMost := "IPv4", 12.0, 60.0
+		if v6 {
+			family, foreignMost, ownedMost = "IPv6", 16, 65
+		}
+		var failed error
+		path := func(p *plane, what string, from client, counter string, beside int, target float64) int {
+			frame, err := b.flows[from.pick(v6)].frame(unicastMAC)
+			failed = errors.Join(failed, err)
+			return b.add(costCase{what + ", " + family, progs[p], frame, p, counter, floor, beside, target})
+		}
+		foreign := path(backend, "foreign", foreignClient, "drop_foreign", floor, foreignMost)
+		path(backend, "foreign, UDP", udpClient, "drop_foreign", floor, foreignMost)
+		owned := path(backend, "owned", ownedClient, "handle_owned", floor, ownedMost)
+		path(backend, "draining, a flow I have", drainingClient, "handle_my_flow", owned, 90)
+		path(backend, "acquiring, a flow I have", acquiringClient, "handle_my_flow", owned, 90)
+		path(gateway, "draining, a flow I track", drainingClient, "handle_my_flow", owned, 130)
+		path(gateway, "acquiring, a flow I track", acquiringClient, "handle_my_flow", owned, 130)
+		path(backend, "owned, UDP with udp: keep", ownedUDP, "handle_owned", owned, 0)
+		failed = errors.Join(failed, noteUDP(backend, progs[backend], b.flows[drainingUDP.pick(v6)]))
+		path(backend, "draining, a UDP flow I have", drainingUDP, "handle_my_flow", owned, 90)
+		path(original, "foreign, key original", foreignClient, "drop_foreign", foreign, 130)
+		path(original, "owned, key original", ownedClient, "handle_owned", owned, 130)
+		if failed != nil {
+			return failed
+		}
+	}
+	return nil
+}
+
+// noteUDP makes a flow one that the programs know, in a bucket that drains.
+func noteUDP(p *plane, prog *ebpf.Program, flow packet) error {
+	frame, err := flow.frame(unicastMAC)
 	if err != nil {
 		return err
 	}
-	b.add(costCase{"not for the cluster, IPv4", sideProg, other, side, "pass_other", floor, floor, 0})
-	originalProg, err := original.program("ingress-generic")
-	if err != nil {
-		return err
+	p.set(flow.src.Addr(), dataplane.Owned)
+	if _, err := prog.Run(&ebpf.RunOptions{Data: frame}); err != nil {
+		return fmt.Errorf("run with a UDP flow: %w", err)
 	}
-	var foreign, owned [2]int
-	for i, family := range []struct {
-		name                   string
-		v6                     bool
-		foreignMost, ownedMost float64
-	}{{"IPv4", false, 12, 60}, {"IPv6", true, 16, 65}} {
-		path := func(p *plane, prog *ebpf.Program, what string, from client, counter string, beside int, target float64) (int, error) {
-			frame, err := b.flows[from.pick(family.v6)].frame(unicastMAC)
-			return b.add(costCase{what + ", " + family.name, prog, frame, p, counter, floor, beside, target}), err
-		}
-		if foreign[i], err = path(side, sideProg, "foreign", foreignClient, "drop_foreign", floor, family.foreignMost); err != nil {
-			return err
-		}
-		if _, err = path(side, sideProg, "foreign, UDP", udpClient, "drop_foreign", floor, family.foreignMost); err != nil {
-			return err
-		}
-		if owned[i], err = path(side, sideProg, "owned", ownedClient, "handle_owned", floor, family.ownedMost); err != nil {
-			return err
-		}
-		if _, err := path(side, sideProg, "draining, a flow I have", drainingClient, "handle_my_flow", owned[i], 90); err != nil {
-			return err
-		}
-		if _, err := path(side, sideProg, "acquiring, a flow I have", acquiringClient, "handle_my_flow", owned[i], 90); err != nil {
-			return err
-		}
-		if _, err := path(original, originalProg, "foreign, key original", foreignClient, "drop_foreign", foreign[i], 130); err != nil {
-			return err
-		}
-		if _, err := path(original, originalProg, "owned, key original", ownedClient, "handle_owned", owned[i], 130); err != nil {
-			return err
-		}
-	}
+	p.set(flow.src.Addr(), dataplane.Draining)
 	return nil
 }
 

@@ -46,6 +46,8 @@ type planeOptions struct {
 	ownMAC  cluster.MAC // zero: the interface's
 	buckets int
 	key     cluster.Key
+	mode    cluster.Mode
+	flows   cluster.Handover
 }
 
 // openPlane opens and attaches a data plane in the calling thread's namespace.
@@ -61,6 +63,7 @@ func openPlane(bpffs string, o planeOptions) (*plane, error) {
 		Interfaces: []cluster.Interface{ifc},
 		Hash:       cluster.Hash{Seed: seed, Buckets: o.buckets, Key: o.key},
 		Lease:      cluster.DefaultLease,
+		Mode:       o.mode, Handover: o.flows,
 	}
 	index, own, err := linkInfo(o.ifc)
 	if err != nil {

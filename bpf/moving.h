@@ -22,7 +22,7 @@ static __noinline int moving_tcp(frame *ctx, struct flow *f, enum bucket_state s
 {
 	struct segment s;
 
-	if (!load_ports(ctx, f) || !load_segment(ctx, f, &s))
+	if (!load_segment(ctx, f, &s))
 		return DROP_MALFORMED;
 	if (s.opens) {
 		if (state != DRAINING)

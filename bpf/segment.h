@@ -24,28 +24,32 @@ static __always_inline bool load_tcp(frame *ctx, const struct flow *f, struct tc
 }
 
 /*
- * Loads a segment; false: cut off. Of one that an ICMP error quotes the first 8
- * bytes are sure to be there (RFC 792): its number stands for the ACK that it
- * would have drawn.
+ * Loads a segment, and fills in its flow's ports; false: cut off. Of one that an
+ * ICMP error quotes the first 8 bytes are sure to be there (RFC 792): its number
+ * stands for the ACK that it would have drawn.
  */
-static __always_inline bool load_segment(frame *ctx, const struct flow *f, struct segment *s)
+static __always_inline bool load_segment(frame *ctx, struct flow *f, struct segment *s)
 {
 	struct {
-		__u16 ports[2];
-		__u32 number;
+		__u16 source, dest;
+		__u32 seq;
 	} quote;
 	struct tcphdr tcp;
 
 	if (f->quoted) {
 		if (load_within(ctx, f->end, f->l4, &quote, sizeof(quote)))
 			return false;
+		f->sport = quote.source;
+		f->dport = quote.dest;
 		s->opens = false;
 		s->acks = true;
-		s->number = bpf_ntohl(quote.number) + 1;
+		s->number = bpf_ntohl(quote.seq) + 1;
 		return true;
 	}
 	if (!load_tcp(ctx, f, &tcp))
 		return false;
+	f->sport = tcp.source;
+	f->dport = tcp.dest;
 	s->opens = tcp.syn && !tcp.ack;
 	s->acks = tcp.ack;
 	s->number = bpf_ntohl(tcp.ack ? tcp.ack_seq : tcp.seq);
