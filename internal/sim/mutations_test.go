@@ -6,12 +6,14 @@ var mutations = []mutation{
 	{"receipt", "L1: a lease counts from the sending", []edit{
 		{"deadline = stamp + m.cfg.Lease", "deadline = m.now + m.cfg.Lease"}}},
 	{"echo", "L5: no echo to those voted out", []edit{
-		{"e.Incarnation, e.Sent = 0, 0", "e.Heard = 0"}}},
+		{"if m.grants(n, m.body.Echoes[n-1].Incarnation) {", "if n > 0 {"}}},
 	{"silence", "R2: silence after a start", []edit{
 		{"return m.now < m.started+m.patience()", "return false"}}},
 	{"restart", "R2: what may have been granted counts as heard", []edit{
 		{"return m.now < m.started+m.patience()", "return false"},
-		{"return m.now - max(m.lastWord(n), m.started)", "return m.now - m.lastWord(n)"}}},
+		{"return m.now - max(m.lastWord(n), m.started)", "return m.now - m.lastWord(n)"},
+		{"last := m.started", "last := Time(0)"},
+		{"last = max(last, p.listedAt)", "last += 0"}}},
 	{"disk", "R1: on disk before it is said", []edit{
 		{"Suspects: m.suspects(), Promised: m.durable.promised", "Suspects: m.suspects(), Promised: m.wanted.promised"},
 		{"if a := m.durable.accepted; a != nil {\n\t\tm.body.Accepted", "if a := m.wanted.accepted; a != nil {\n\t\tm.body.Accepted"}}},
@@ -26,7 +28,7 @@ var mutations = []mutation{
 	{"settled", "T2: moves are kept until all have followed", []edit{
 		{"c.Settled = m.settled(parent)", "c.Settled = true"}}},
 	{"acting", "T2: in force before it is said", []edit{
-		{"m.body.Active, m.body.Acting = m.active.ID(), m.acting()", "m.body.Active, m.body.Acting = m.wanted.accepted.ID(), m.acting()"}}},
+		{"m.body.Active, m.body.Lineage, m.body.Acting = m.active.ID(),", "m.body.Active, m.body.Lineage, m.body.Acting = m.wanted.accepted.ID(),"}}},
 	{"half", "V2: a majority is more than half", []edit{
 		{"2*(s&voters).Len() > voters.Len()", "2*(s&voters).Len() >= voters.Len()"}}},
 	{"quorum", "L1: a majority grants a lease", []edit{
@@ -49,16 +51,24 @@ var mutations = []mutation{
 	{"chain", "V5: built on the newest view accepted", []edit{
 		{"parent, known = m.newest(by)", "parent, known = m.wanted.accepted, true"}}},
 	{"evidence", "A2: something outside answers", []edit{
-		{"|| !m.silent(n) || m.evidence <= m.lastWord(n) ||", "|| !m.silent(n) ||"}}},
+		{"|| m.evidence <= m.lastWord(n) || m.heardElsewhere(n) {", "|| m.heardElsewhere(n) {"}}},
 	{"alone", "A1: nothing heard for longer than any lease", []edit{
-		{"|| !m.silent(n) || m.evidence <= m.lastWord(n) ||", "|| m.evidence <= m.lastWord(n) ||"},
+		{"|| m.silence(n) < m.patience() || m.now < m.graceUntil ||", "||"},
 		{"return m.silent(n) && (v.Alone ||", "return v.Alone || m.silent(n) && ("}}},
 	{"rival", "A4: who hears another serve alone stops", []edit{
-		{"|| m.rivalled()", ""}}},
+		{"m.mute() || m.rivalled() {", "m.mute() {"}}},
 	{"extend", "A6: something outside answers who extends its lease", []edit{
 		{"last < m.cfg.Lease-2*m.cfg.Interval || m.evidence <= last", "last < m.cfg.Lease-2*m.cfg.Interval"}}},
 	{"lapse", "P1: who cannot hear says so", []edit{
 		{"m.fence(\"its lease ran out: too few of the others answer\")", ""}}},
+	{"newest", "M1: an older heartbeat says nothing", []edit{
+		{"if !fresh && hb.Sent <= p.hb.Sent {", "if !fresh && hb.Sent < 0 {"}}},
+	{"resumed", "L4: who was stopped reads first, and accuses nobody yet", []edit{
+		{"m.graceUntil = now + m.cfg.Interval + m.cfg.Interval/4", "m.graceUntil = now"}}},
+	{"handed", "R4: the new process goes on in the incarnation of the old one", []edit{
+		{"m.incarnation, m.previous, m.state = s.Incarnation, s.Previous, s.State", "m.previous = s.Incarnation"}}},
+	{"forgotten", "R4: … and forgets no more and no less", []edit{
+		{"m.amnesiac, m.forgot, m.spent = s.Amnesiac, s.Forgot, s.Spent", "m.spent = s.Spent"}}},
 	{"leaving", "S6: leaving is not gone", []edit{
 		{"return p.hb.State == Fenced", "return p.hb.State >= Leaving"}}},
 }

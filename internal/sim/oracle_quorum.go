@@ -42,7 +42,7 @@ func (c *coverage) examine(w *World, i int, h *host) {
 // another.
 func (w *World) hearWell(to, from *host) bool {
 	n := &w.network
-	if n.weather.loss > 0 || n.delayMax > w.usualDelay() || n.weather.replay > 0 || n.late > 0 || n.loss[from.index][to.index] > 0 {
+	if n.weather.loss > 0 || n.delayMax > w.usualDelay() || n.late > 0 || n.loss[from.index][to.index] > 0 {
 		return false
 	}
 	for iface := range w.Interfaces {
