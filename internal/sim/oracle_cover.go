@@ -16,9 +16,9 @@ import (
 // without loss on every interface, and may serve: a majority of the voters
 // among them and a node that serves; with partition: available also one of two
 // voters that nobody else can hear or be heard by, and that something outside
-// answers. Nothing is asked of a quorum while two hosts with one id are there,
-// while old frames are played back, or until a lease after all of it have the
-// memory that a voter needs.
+// answers. Nothing is asked of a quorum while two hosts with one id are there, or
+// until a lease after all of it have the memory that a voter needs; with
+// partition: available, while anybody outside it is in touch with it (clause A4).
 type coverage struct {
 	handled uint64      // by anyone
 	open    [64]instant // since when nobody has handled a bucket
