@@ -209,10 +209,9 @@ func (g gateways) udp(port uint16) {
 		return ok && uint16(d.SrcPort) == port
 	})
 	both("held", theOld)
-	until := Now() + UDPTimeout + UDPMargin
 	g.new.freeze(map[UDPFlow]time.Duration{
-		{netip.AddrPortFrom(g.f.client, port), netip.AddrPortFrom(g.to, g.port)}:       until,
-		{netip.AddrPortFrom(g.f.client, port), netip.AddrPortFrom(g.f.server, g.port)}: until,
+		{netip.AddrPortFrom(g.f.client, port), netip.AddrPortFrom(g.to, g.port)}:       0,
+		{netip.AddrPortFrom(g.f.client, port), netip.AddrPortFrom(g.f.server, g.port)}: 0,
 	})
 	g.new.become(Acquiring)
 	both("frozen", theOld)

@@ -114,6 +114,32 @@ func TestBackendsTCP(t *testing.T) {
 	}
 }
 
+// An end in TIME_WAIT says nothing to the connection that comes after it: the
+// first that leaves the old owner is the answer to what is its own.
+func TestSilentTimeWait(t *testing.T) {
+	for _, mode := range modes {
+		for _, f := range families {
+			t.Run(mode.String()+" "+f.name, func(t *testing.T) {
+				n := newNode(t, "old", setup{})
+				l := listenOn(t, "tcp", "", service)
+				c := &client{wire: n.wires[0], f: f, port: 4001}
+				c.part(c.connect(l))
+				attachRig(t, n.rigs[0], mode, n.wires[0].host.Attrs().Index)
+				n.become(Draining)
+				for _, frame := range [][]byte{
+					c.to(syn, c.seq+100000, 0), c.to(ack, c.seq+100001, c.acked+100001), c.to(rst, c.seq+100001, 0), // of another
+					c.to(fin|ack, c.seq-1, c.acked), // sent again
+				} {
+					n.wires[0].send(frame)
+				}
+				if s := c.await(c.port, func(*layers.TCP) bool { return true }); !s.ACK || s.Ack != c.seq || s.RST {
+					t.Errorf("%+v left the old owner", s)
+				}
+			})
+		}
+	}
+}
+
 // backends are twins with a service each.
 type backends struct {
 	*twins

@@ -92,7 +92,7 @@ func constants(c *cluster.Cluster, ifc Interface) map[string]any {
 		"interface_bit":      uint32(1) << ifc.Bit,
 		"flow_sources":       flowSources(c),
 		"udp_keep":           boolByte(keepsUDP(c)),
-		"udp_timeout":        uint64(UDPTimeout),
+		"udp_timeout":        uint64(udpTimeout(c)),
 	}
 }
 

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -13,14 +16,13 @@ import (
 )
 
 const (
-	// UDPTimeout is how long after its last packet the old owner of a bucket
-	// keeps a UDP flow: 180 s, more than the two minutes that are the least for
-	// a translator (RFC 4787, REQ-5), and than connection tracking takes by
-	// default (120 s, nf_conntrack_udp_timeout_stream), which says it in gateways.
-	UDPTimeout = 180 * time.Second
-	// UDPMargin is how long after that the new owner leaves the flow alone.
+	// udpKept is how long after its last packet the old owner of a bucket keeps a
+	// UDP flow, more than the two minutes that a translator must (RFC 4787,
+	// REQ-5). In gateways connection tracking decides.
+	udpKept = 180 * time.Second
+	// udpMargin is how long after that the new owner leaves the flow alone.
 	// UDP_MARGIN of bpf/udp.h.
-	UDPMargin = 2 * time.Second
+	udpMargin = 2 * time.Second
 
 	// maxUDPFlows is how many flows are known, each in 112 bytes: as many as
 	// connection tracking takes by default where there are 4 GB of memory and
@@ -35,8 +37,8 @@ type UDPFlow struct {
 	Client, Server netip.AddrPort
 }
 
-// keepsUDP reports whether UDP flows stay with the old owner of a bucket; how
-// long, the programs are not told.
+// keepsUDP reports whether UDP flows stay with the old owner of a bucket, for
+// as long as that is draining.
 func keepsUDP(c *cluster.Cluster) bool {
 	if c.Mode == cluster.Gateway {
 		return c.Handover.Flows == cluster.FlowsConntrack
@@ -44,17 +46,29 @@ func keepsUDP(c *cluster.Cluster) bool {
 	return c.Handover.UDP == cluster.UDPKeep
 }
 
+// udpTimeout is udpKept, or what connection tracking in this network namespace
+// takes where that is longer.
+func udpTimeout(c *cluster.Cluster) time.Duration {
+	// 120 s unless somebody says otherwise. Without connection tracking there is no file.
+	text, err := os.ReadFile("/proc/sys/net/netfilter/nf_conntrack_udp_timeout_stream")
+	seconds, parseErr := strconv.Atoi(strings.TrimSpace(string(text)))
+	if c.Mode != cluster.Gateway || err != nil || parseErr != nil {
+		return udpKept
+	}
+	return max(udpKept, time.Duration(seconds)*time.Second)
+}
+
 // notesUDP reports whether the programs note them.
 func notesUDP(c *cluster.Cluster) bool { return c.Mode == cluster.Backend && keepsUDP(c) }
 
-// UDPFlows calls each for the UDP flows of this host that came within
-// UDPTimeout, with their buckets and for how long they have been silent. It
-// knows them in mode backend with `udp: keep`; otherwise there are none. Flows
-// that come or go meanwhile may be left out.
+// UDPFlows calls each for the UDP flows of this host that it would keep, with
+// their buckets and for how long they have been silent. They are known in mode
+// backend with `udp: keep`; otherwise there are none. Flows that come or go
+// meanwhile may be left out.
 func (p *Plane) UDPFlows(each func(f UDPFlow, bucket int, silent time.Duration)) error {
 	now := Now()
 	return eachFlow(p.maps["udp_flows"], func(f UDPFlow, seen time.Duration) {
-		if silent := max(now-seen, 0); silent <= UDPTimeout {
+		if silent := max(now-seen, 0); silent <= udpKept {
 			each(f, p.bucket(f), silent)
 		}
 	})
@@ -72,21 +86,22 @@ func (p *Plane) ForgetUDP(foreign func(bucket int) bool) error {
 	return p.deleteFlows(p.maps["udp_flows"], func(f UDPFlow, _ time.Duration) bool { return foreign(p.bucket(f)) })
 }
 
-// Freeze leaves UDP flows to the old owner of their bucket until the given time
-// (see Now): that is UDPTimeout and UDPMargin after the flow's last packet. The
-// programs put it off when a packet comes before the old owner's timeout is
-// over.
+// Freeze leaves UDP flows to the old owner of their bucket. The values are for
+// how long they have been silent there. It ends when the flow has been silent
+// for longer than the old owner keeps it, or with Thaw, or when the bucket is
+// owned.
 func (p *Plane) Freeze(flows map[UDPFlow]time.Duration) error {
-	for f, until := range flows {
-		if err := p.maps["frozen"].Put(flowKey(f), uint64(until)); err != nil {
+	until := Now() + udpTimeout(p.cluster) + udpMargin
+	for f, silent := range flows {
+		if err := p.maps["frozen"].Put(flowKey(f), uint64(until-silent)); err != nil {
 			return fmt.Errorf("leave UDP flow %s to its old owner: %w", f.Client, err)
 		}
 	}
 	return nil
 }
 
-// Thaw takes flows from their old owners: those that keep says no to. Flows
-// whose time is over it takes in any case.
+// Thaw ends what Freeze began, for the flows that keep says no to. Those whose
+// time is over it forgets in any case.
 func (p *Plane) Thaw(keep func(f UDPFlow, bucket int) bool) error {
 	now := Now()
 	return p.deleteFlows(p.maps["frozen"], func(f UDPFlow, until time.Duration) bool {

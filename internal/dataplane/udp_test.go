@@ -43,7 +43,7 @@ func (tw *twins) know() {
 	tw.t.Helper()
 	flows := make(map[UDPFlow]time.Duration)
 	must(tw.t, tw.old.rigs[0].plane().UDPFlows(func(f UDPFlow, _ int, silent time.Duration) {
-		flows[f] = Now() - silent + UDPTimeout + UDPMargin
+		flows[f] = silent
 	}))
 	tw.new.freeze(flows)
 }
@@ -121,12 +121,12 @@ func TestKeptUDP(t *testing.T) {
 func TestKeptUDPTimes(t *testing.T) {
 	tw := newBareTwins(t, setup{handover: keepUDP})
 	f := families[0]
-	flow, whole := kept(f, 4001), (UDPTimeout + UDPMargin).Seconds()
+	flow, whole := kept(f, 4001), (udpKept + udpMargin).Seconds()
 	in := eth(toCluster, ip(f.client, f.vip, udp(4001, 53)))
 	about := eth(toCluster, ip(f.router, f.vip, tooBig(ip(f.vip, f.client, udp(53, 4001)), -1)))
 	silent := func(d time.Duration) {
 		tw.old.set("udp_flows", flow, -d)
-		tw.new.set("frozen", flow, UDPTimeout+UDPMargin-d)
+		tw.new.set("frozen", flow, udpKept+udpMargin-d)
 	}
 	for _, c := range []struct {
 		name       string
@@ -137,9 +137,9 @@ func TestKeptUDPTimes(t *testing.T) {
 	}{
 		{"a packet", 100 * time.Second, in, theOld, 0, whole},
 		{"an error about one", 100 * time.Second, about, theOld, -100, whole - 100},
-		{"just in time", UDPTimeout - time.Second/2, in, theOld, 0, whole},
-		{"given up by the old owner", UDPTimeout + time.Second/2, in, nobody, -180.5, 1.5},
-		{"taken by the new one", UDPTimeout + UDPMargin, in, theNew, -182, 0},
+		{"just in time", udpKept - time.Second/2, in, theOld, 0, whole},
+		{"given up by the old owner", udpKept + time.Second/2, in, nobody, -180.5, 1.5},
+		{"taken by the new one", udpKept + udpMargin, in, theNew, -182, 0},
 	} {
 		silent(c.silent)
 		tw.check(c.name, 0, c.frame, c.want)
@@ -176,10 +176,10 @@ func TestUDPFlows(t *testing.T) {
 		}
 		want, buckets[f] = append(want, f), tw.old.rigs[0].bucket(by(f.Client.Addr()))
 		tw.old.set("udp_flows", f, -time.Second)
-		must(t, p.Freeze(map[UDPFlow]time.Duration{f: Now() + time.Hour}))
+		must(t, p.Freeze(map[UDPFlow]time.Duration{f: time.Second}))
 	}
-	tw.old.set("udp_flows", kept(families[0], 1), -UDPTimeout-time.Second) // too old to count
-	must(t, p.Freeze(map[UDPFlow]time.Duration{kept(families[0], 1): Now() - 1}))
+	tw.old.set("udp_flows", kept(families[0], 1), -udpKept-time.Second) // too old to count
+	must(t, p.Freeze(map[UDPFlow]time.Duration{kept(families[0], 1): time.Hour}))
 	n := 0
 	must(t, p.UDPFlows(func(f UDPFlow, bucket int, silent time.Duration) {
 		n++
@@ -202,5 +202,24 @@ func TestUDPFlows(t *testing.T) {
 	}
 	if _, ok := frozen[kept(families[0], 1)]; ok {
 		t.Error("a flow whose time is over is left to its old owner")
+	}
+}
+
+// In gateways a flow is left alone for as long as connection tracking may keep it.
+func TestUDPTimeout(t *testing.T) {
+	enterNamespace(t)
+	for _, c := range []struct {
+		mode cluster.Mode
+		ct   string
+		want time.Duration
+	}{
+		{cluster.Gateway, "120", udpKept},
+		{cluster.Gateway, "600", 600 * time.Second},
+		{cluster.Backend, "600", udpKept},
+	} {
+		sysctl(t, "netfilter/nf_conntrack_udp_timeout_stream", c.ct)
+		if got := udpTimeout(&cluster.Cluster{Mode: c.mode}); got != c.want {
+			t.Errorf("%s, %s s: %s", c.mode, c.ct, got)
+		}
 	}
 }
