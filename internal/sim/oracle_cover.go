@@ -176,7 +176,7 @@ func (c *coverage) shunning(w *World) instant {
 // partition: available nothing is asked of it: whoever hears a warning stops
 // (clause A4), and how long that may take has no bound of its own here.
 func (c *coverage) excused(w *World) bool {
-	if w.retiring(c.quorum) {
+	if w.retiring(c.quorum) || c.relayed(w) || c.undecided(w) {
 		return true
 	}
 	for i, h := range w.hosts {
@@ -199,8 +199,8 @@ func (c *coverage) excused(w *World) bool {
 	return false
 }
 
-// retiring reports whether no host of a set that serves is in the files of most
-// of them: who is retired goes, also where nobody else serves.
+// retiring reports whether no host of a set that serves is in its own file and
+// those of most of them: who is retired goes, also where nobody else serves.
 func (w *World) retiring(s hostSet) bool {
 	for i, h := range w.hosts {
 		listed := 0
@@ -209,7 +209,7 @@ func (w *World) retiring(s hostSet) bool {
 				listed++
 			}
 		}
-		if s.has(i) && h.config.Weight > 0 && 2*listed > s.len() {
+		if s.has(i) && h.config.Weight > 0 && h.config.Listed.Has(h.id) && 2*listed > s.len() {
 			return false
 		}
 	}

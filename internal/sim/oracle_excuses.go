@@ -1,0 +1,62 @@
+package sim
+
+// With partition: available a node may have to stop for others that it cannot
+// be sure of: invariants 3 and 4 ask less then, and in a few other cases.
+
+// unsettled reports whether a quorum cannot be held to anything: a process
+// outside it is in touch with one inside, in either direction, and may serve
+// alone, or warn that it will (clause A4).
+func (c *coverage) unsettled(w *World) bool {
+	for i, h := range w.hosts {
+		if c.quorum.has(i) || !h.goesOn(w) {
+			continue
+		}
+		for j, other := range w.hosts {
+			if c.quorum.has(j) && w.inTouch(h, other) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// warning is how much longer it may take until a quorum serves of which nobody
+// does: one of two that begins alone warns first (clause A4).
+func (c *coverage) warning(w *World) instant {
+	for i := range w.hosts {
+		if c.quorum.has(i) && w.oracle.active[i] != 0 {
+			return 0
+		}
+	}
+	return w.patience() + longest(2*w.Interval)
+}
+
+// relayed reports whether recordings tell a quorum what a process outside it
+// says that is hardly heard otherwise, so that it seems to come and go.
+func (c *coverage) relayed(w *World) bool {
+	for i, h := range w.hosts {
+		if w.network.weather.replay > 0 && !c.quorum.has(i) && h.goesOn(w) {
+			return true
+		}
+	}
+	return false
+}
+
+// undecided reports whether it is not clear whose word counts: there is no first
+// view yet, and the files differ; or most of those who know the newest view have
+// lost their memory, and the others have begun anew.
+func (c *coverage) undecided(w *World) bool {
+	newest := w.oracle.chosen.newest
+	for i, h := range w.hosts {
+		if !c.quorum.has(i) {
+			continue
+		}
+		if newest == nil && h.config.Listed != w.listed {
+			return true
+		}
+		if v := w.oracle.actsOn(h); newest != nil && v != nil && v.Lineage != newest.Lineage && w.oracle.forgetful(newest.Voters) {
+			return true
+		}
+	}
+	return false
+}
