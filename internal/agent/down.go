@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/shoal-net/shoal/internal/cluster"
+	"github.com/shoal-net/shoal/internal/control"
 	"github.com/shoal-net/shoal/internal/dataplane"
 	"github.com/shoal-net/shoal/internal/netdev"
 	"golang.org/x/sys/unix"
@@ -89,7 +90,11 @@ func Down(ctx context.Context, p Paths) (bool, error) {
 		return false, err
 	}
 	if _, err := os.Stat(p.Pins()); s == nil && errors.Is(err, fs.ErrNotExist) {
-		removeRoot(p) // an agent may have been killed just before it did that
+		// An agent may have been killed while it came or went.
+		if err := control.Ask(p.socket(), time.Second, opStatus, nil, nil); errors.Is(err, control.ErrNoAgent) {
+			_ = os.Remove(p.socket())
+		}
+		removeRoot(p)
 		return false, nil
 	}
 	if s != nil {

@@ -25,10 +25,7 @@ func Clean(ctx context.Context, binary string) ([]string, error) {
 		return nil, err
 	}
 	entries, err := os.ReadDir(labsDir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("list labs: %w", err)
 	}
 	var cleaned []string
@@ -41,7 +38,8 @@ func Clean(ctx context.Context, binary string) ([]string, error) {
 			errs = append(errs, fmt.Errorf("clean lab %s: %w", e.Name(), err))
 		}
 	}
-	return cleaned, errors.Join(errs...)
+	strays, err := cleanStrays(ctx, binary)
+	return append(cleaned, strays...), errors.Join(append(errs, err)...)
 }
 
 func cleanOne(ctx context.Context, name, binary string) error {
@@ -64,6 +62,8 @@ func cleanOne(ctx context.Context, name, binary string) error {
 		instance := plan{Options{Name: name}}.instance(node)
 		if ns := net[node]; ns != nil {
 			err = errors.Join(err, runDown(ctx, ns, binary, instance))
+		} else {
+			err = errors.Join(err, cleanStray(ctx, instance, binary))
 		}
 		err = errors.Join(err, forget(instance))
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -119,6 +120,35 @@ func TestCrashThenCleanLeavesNothing(t *testing.T) {
 	}
 	if diff := cmp.Diff(before, traces(t, name)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Of a lab whose directory is gone only its agents' traces tell.
+func TestCleanFindsStrays(t *testing.T) {
+	name := labName(t)
+	start(t, Options{Name: name, Nodes: 1, Clients: 1})
+	for lab, stray := range map[string]bool{name: false, name + "-x": true} {
+		instance := "lab-" + lab + "-node7"
+		for _, dir := range []string{"/run/shoal/state", memoryDir} {
+			dir = filepath.Join(dir, instance)
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.RemoveAll(dir) })
+		}
+		if err := os.WriteFile(pinOf(instance), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { os.Remove(pinOf(instance)) })
+		cleaned, err := Clean(t.Context(), "/proc/self/exe")
+		if err != nil || slices.Contains(cleaned, lab) != stray {
+			t.Errorf("cleaned %q, %v; %s is a stray: %v", cleaned, err, lab, stray)
+		}
+		for _, path := range []string{pinOf(instance), filepath.Join(memoryDir, instance)} {
+			if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) != stray {
+				t.Errorf("%s: %v, a stray: %v", path, err, stray)
+			}
+		}
 	}
 }
 
