@@ -77,6 +77,9 @@ func Cases(mode cluster.Mode, nodes int) []Case {
 	return all
 }
 
+// returns says that the node that is struck comes back by itself.
+func (c Case) returns() bool { return c.who == oneInTurnReturn }
+
 // majority is the least number of nodes that is one.
 func majority(nodes int) int { return nodes/2 + 1 }
 

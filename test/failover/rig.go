@@ -142,12 +142,12 @@ func (r *Rig) Run(ctx context.Context, c Case, turn int) (Outcome, error) {
 	if o.Settled = err == nil; err != nil && !errors.Is(err, ErrUnsettled) {
 		return o, errors.Join(err, heal(ctx))
 	}
-	if c.who != oneInTurnReturn { // what comes back takes its share from the others
+	if !c.returns() { // what comes back takes its share from the others
 		if o.Strays, err = r.strays(parts, struck); err != nil {
 			return o, errors.Join(err, heal(ctx))
 		}
 	}
-	if r.Ask && o.Settled {
+	if r.Ask && o.Settled && !c.returns() {
 		if o.Answers, err = r.answers(struck); err != nil {
 			return o, errors.Join(err, heal(ctx))
 		}
@@ -185,7 +185,7 @@ func (r *Rig) outlast(ctx context.Context, c Case, began time.Time, struck []int
 		return time.Now(), nil
 	}
 	down := struck
-	if c.who == oneInTurnReturn || c.who == everybody {
+	if c.returns() || c.who == everybody {
 		down = nil
 	}
 	until, err := r.Settle(ctx, began, down)
@@ -243,7 +243,7 @@ func (r *Rig) count(o *Outcome, c Case, s span, end time.Time) {
 		switch {
 		case slices.Contains(o.Struck, s.before[client]):
 			o.Gaps = append(o.Gaps, gap)
-		case c.who == oneInTurnReturn && s.before[client] != s.then[client]:
+		case c.returns() && s.before[client] != s.then[client]:
 			o.Moves = append(o.Moves, gap)
 		case lost:
 			o.Needless = append(o.Needless, gap)
