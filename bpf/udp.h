@@ -67,7 +67,7 @@ static __always_inline bool has_udp(frame *ctx, const struct flow *f, const stru
 	if (!notes_udp())
 		return tracking_has_udp(ctx, f);
 	seen = bpf_map_lookup_elem(&udp_flows, key);
-	if (!seen || now - *seen > udp_timeout)
+	if (!seen || now > *seen + udp_timeout) /* it may have been seen since now, on another processor */
 		return false;
 	if (!f->quoted)
 		*seen = now;

@@ -133,6 +133,30 @@ func TestMovingWithoutSockets(t *testing.T) {
 	}
 }
 
+// In mode backend a tracked connection counts where its service is elsewhere:
+// of one here its socket would tell. Of these nothing is known but that they are
+// established, as of those that the kernel picked up.
+func TestMovingTracked(t *testing.T) {
+	enterNamespace(t)
+	r := newRig(t, setup{})
+	for _, f := range families {
+		track(t, 6, f.client, 4100, f.vip, 80, f.vip, f.client)
+		track(t, 6, f.client, 4101, f.vip, 80, f.server, f.client)
+		in := func(p payload) []byte { return eth(toCluster, ip(f.client, f.vip, p)) }
+		sent := func(p payload) payload { return ip(f.vip, f.client, p) }
+		for _, m := range []moving{
+			notMine("here", in(tcp(4100, 80, ack))),
+			notMine("here, error", in(tooBig(sent(tcp(80, 4100, ack)), -1))),
+			mine("elsewhere", in(tcp(4101, 80, ack))),
+			mine("elsewhere, error", in(tooBig(sent(tcp(80, 4101, ack)), -1))),
+			connects("elsewhere, syn", in(tcp(4101, 80, syn))),
+		} {
+			m.name = f.name + " " + m.name
+			m.check(t, r, r.bucket(by(f.client)))
+		}
+	}
+}
+
 func TestMovingWithSockets(t *testing.T) {
 	for _, s := range []setup{{}, {affinity: cluster.ByFlow}} {
 		for _, f := range families {

@@ -137,6 +137,7 @@ func TestKeptUDPTimes(t *testing.T) {
 	}{
 		{"a packet", 100 * time.Second, in, theOld, 0, whole},
 		{"an error about one", 100 * time.Second, about, theOld, -100, whole - 100},
+		{"seen since by another processor", -time.Second / 2, in, theOld, 0, whole},
 		{"just in time", udpKept - time.Second/2, in, theOld, 0, whole},
 		{"given up by the old owner", udpKept + time.Second/2, in, nobody, -180.5, 1.5},
 		{"taken by the new one", udpKept + udpMargin, in, theNew, -182, 0},
