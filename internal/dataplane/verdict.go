@@ -92,7 +92,7 @@ func (c Counters) ByName() map[string]uint64 {
 
 func readCounters(m *ebpf.Map) (Counters, error) {
 	var c Counters
-	for v := range c {
+	for v := range min(len(c), int(m.MaxEntries())) { // another version may count less
 		var perCPU []uint64
 		if err := m.Lookup(uint32(v), &perCPU); err != nil {
 			return c, fmt.Errorf("read counter %s: %w", verdictNames[v], err)
