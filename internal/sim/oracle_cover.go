@@ -262,9 +262,9 @@ func (c *coverage) check(w *World) {
 	for m := missing; m != 0; m &= m - 1 {
 		b := bits.TrailingZeros64(m)
 		from := max(calm, c.open[b]-w.bound()+w.moveBound())
-		c.worst = max(c.worst, w.now-from)
 		switch {
 		case w.now-from <= allowed:
+			c.worst = max(c.worst, w.now-from)
 			c.lookAgain(w, from+allowed+1)
 		case c.excused(w):
 			c.peace = w.now

@@ -41,6 +41,14 @@ func (s *Setup) String() string {
 	return b.String()
 }
 
+// partition is the setting of that name.
+func (s *Setup) partition() string {
+	if s.Available {
+		return "available"
+	}
+	return "majority"
+}
+
 func b2i(b bool) int {
 	if b {
 		return 1
