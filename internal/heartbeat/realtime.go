@@ -2,13 +2,13 @@ package heartbeat
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -49,7 +49,7 @@ func becomeRealtime() (lacking []string) {
 // those that they start: a thread that comes back from a long system call may
 // need another one of the Go runtime's to go on.
 func setScheduler() error {
-	param := struct{ priority int32 }{priority}
+	attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: priority}
 	for {
 		threads, err := filepath.Glob("/proc/self/task/*")
 		if err != nil {
@@ -61,14 +61,13 @@ func setScheduler() error {
 			if err != nil {
 				return err
 			}
-			policy, _, errno := unix.Syscall(unix.SYS_SCHED_GETSCHEDULER, uintptr(tid), 0, 0)
-			if errno == unix.ESRCH || policy == unix.SCHED_FIFO {
+			now, err := unix.SchedGetAttr(tid, 0)
+			if errors.Is(err, unix.ESRCH) || err == nil && now.Policy == attr.Policy && now.Priority == attr.Priority {
 				continue
 			}
 			changed = true
-			_, _, errno = unix.Syscall(unix.SYS_SCHED_SETSCHEDULER, uintptr(tid), unix.SCHED_FIFO, uintptr(unsafe.Pointer(&param)))
-			if errno != 0 && errno != unix.ESRCH {
-				return os.NewSyscallError("sched_setscheduler", errno)
+			if err := unix.SchedSetAttr(tid, &attr, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+				return os.NewSyscallError("sched_setattr", err)
 			}
 		}
 		if !changed {

@@ -164,7 +164,8 @@ func (l *Lab) restartAll() (Heal, error) {
 	})
 }
 
-// saturate starts two processes for each CPU that never wait for anything.
+// saturate starts two processes for each CPU that never wait for anything. They
+// have no priority, also where the lab itself has.
 func (l *Lab) saturate() (Heal, error) {
 	var hogs []*exec.Cmd
 	end := func(context.Context) error {
@@ -181,6 +182,10 @@ func (l *Lab) saturate() (Heal, error) {
 			return nil, errors.Join(fmt.Errorf("start a process that uses CPU time: %w", err), end(context.Background()))
 		}
 		hogs = append(hogs, hog)
+		ordinary := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_NORMAL}
+		if err := unix.SchedSetAttr(hog.Process.Pid, &ordinary, 0); err != nil {
+			return nil, errors.Join(fmt.Errorf("take the priority from a process that uses CPU time: %w", err), end(context.Background()))
+		}
 	}
 	return end, nil
 }

@@ -21,7 +21,10 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/shoal-net/shoal/internal/cluster"
+	"github.com/shoal-net/shoal/internal/lab"
 	"github.com/shoal-net/shoal/test/failover"
 )
 
@@ -74,6 +77,9 @@ func start(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	if campaigns, err = withoutSaturation(campaigns); err != nil {
+		return err
+	}
 	r, err := openRecord(o.dir, o.fresh)
 	if err != nil {
 		return err
@@ -107,6 +113,8 @@ func (o options) campaigns() ([]campaign, error) {
 		{cluster.Backend, 2, o.timing, 10, nil},
 		{cluster.Backend, 5, o.timing, 10, nil},
 		{cluster.Gateway, 3, o.timing, 10, nil},
+		{cluster.Gateway, 5, o.timing, 10, nil},
+		{cluster.Gateway, 2, o.timing, 10, nil},
 	} {
 		if !listed(o.modes, c.mode.String()) || !listed(o.nodes, fmt.Sprint(c.nodes)) {
 			continue
@@ -122,6 +130,23 @@ func (o options) campaigns() ([]campaign, error) {
 	}
 	if len(all) == 0 {
 		return nil, fmt.Errorf("-mode %q -nodes %q -faults %q: nothing of that is part of the full run", o.modes, o.nodes, o.faults)
+	}
+	return all, nil
+}
+
+// withoutSaturation leaves out the fault that agents are to suffer from, where
+// they have a real-time priority from whoever started this.
+func withoutSaturation(all []campaign) ([]campaign, error) {
+	attr, err := unix.SchedGetAttr(0, 0)
+	if err != nil {
+		return nil, fmt.Errorf("look at the own priority: %w", err)
+	}
+	if attr.Priority == 0 {
+		return all, nil
+	}
+	fmt.Fprintln(os.Stderr, "soak: with a real-time priority the fault saturate is left out: agents would not suffer from it")
+	for i := range all {
+		all[i].kinds = slices.DeleteFunc(all[i].kinds, func(k failover.Case) bool { return k.Name == lab.Saturate.String() })
 	}
 	return all, nil
 }

@@ -23,6 +23,12 @@ const pageHead = `# What clients see of faults
 strikes clusters of real agents in the lab with each kind of fault, many times
 over, and writes this page; it goes on where it was interrupted. Every fault is a
 line of [soak.csv](soak.csv). ` + "`go run ./test/soak -h`" + ` tells how to run a part.
+On a machine that has other things to do,
+
+    sudo chrt --rr 1 make soak
+
+puts clusters and clients before them, and leaves one fault out, which is run
+alone when the machine is idle: ` + "`make soak SOAKFLAGS='-faults saturate'`" + `.
 
 - Clients: %d over IPv4 and %d over IPv6 each send an echo every %v to the cluster
   address (behind a gateway: to the server), from a real-time thread.

@@ -71,9 +71,10 @@ func TestCampaigns(t *testing.T) {
 		o    options
 		want []string
 	}{
-		{options{timing: "default", nodes: "2,5", count: 3, faults: "unplug,two-off"}, []string{
+		{options{timing: "default", modes: "backend", nodes: "2,5", count: 3, faults: "unplug,two-off"}, []string{
 			"backend 2 default: 3 × [unplug]", "backend 5 default: 3 × [unplug two-off]"}},
-		{options{timing: "fast", modes: "gateway", faults: "mute,mute-server"}, []string{"gateway 3 fast: 10 × [mute mute-server]"}},
+		{options{timing: "fast", modes: "gateway", faults: "mute,mute-server"}, []string{
+			"gateway 3 fast: 10 × [mute mute-server]", "gateway 5 fast: 10 × [mute mute-server]", "gateway 2 fast: 10 × [mute mute-server]"}},
 		{options{timing: "fast", modes: "backend", nodes: "3", faults: "loss-1"}, []string{"backend 3 fast: 100 × [loss-1]"}},
 	} {
 		all, err := test.o.campaigns()
