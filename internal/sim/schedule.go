@@ -291,7 +291,7 @@ func (g *generator) cold() {
 			g.rate(n)
 		}
 		if g.one(3) {
-			g.line("stale %d %x %d", n, g.r.Uint64(), g.r.IntN(2000))
+			g.line("stale %d %x %d", n, g.r.Uint64(), g.r.Uint64()>>(16+g.r.IntN(48))) // earlier or later than all to come
 		}
 		if g.one(4) {
 			g.at = g.leases(0, 8)
