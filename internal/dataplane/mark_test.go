@@ -23,8 +23,9 @@ func TestMark(t *testing.T) {
 	foreignMark := cluster.Mark{Value: 0x0e, Mask: 0xff}
 	seeds := setup{action: cluster.Action{Marking: true, Mark: whole}}
 	masked := setup{action: cluster.Action{Marking: true, Mark: low, ForeignMark: foreignMark}}
-	original := masked
-	original.key = originalKey
+	original, keeping := masked, masked
+	original.key, keeping.handover = originalKey, keepUDP
+	must(t, loaded.get(t, keeping).plane().Freeze(map[UDPFlow]time.Duration{kept(families[0], 4000): 0}))
 	for _, c := range []struct {
 		name  string
 		with  setup
@@ -41,6 +42,9 @@ func TestMark(t *testing.T) {
 		{"no lease", masked, packet, Owned, inForce{5, 5, 0}, "mark_foreign", oldMark | 0x0e},
 		{"older table", masked, packet, Owned, inForce{4, 5, time.Hour}, "mark_foreign", oldMark | 0x0e},
 		{"draining", masked, packet, Draining, goodLease, "mark_foreign", oldMark | 0x0e},
+		{"draining, syn", masked, eth(toCluster, ipv4(client4, vip4, tcp(4000, 80, syn))), Draining, goodLease, "mark_foreign", oldMark | 0x0e},
+		{"held", masked, packet, AcquiringHeld, goodLease, "mark_foreign", oldMark | 0x0e},
+		{"kept by the old owner", keeping, packet, Acquiring, goodLease, "mark_foreign", oldMark | 0x0e},
 		{"acquiring", masked, packet, Acquiring, goodLease, "mark_owned", oldMark | 0x0f},
 		{"untracked", original, reset, Owned, goodLease, "mark_foreign", oldMark | 0x0e},
 		{"own MAC", masked, eth(ownMAC, ipv4(client4, own4, udp(4000, 53))), Owned, goodLease, "pass_other", oldMark},
