@@ -51,6 +51,7 @@ type Agent struct {
 	links   []*attached
 
 	heart    *heartbeat.Process                // the loop's
+	look     <-chan time.Time                  // when to look again for hosts outside, none having been found
 	asked    atomic.Pointer[heartbeat.Process] // the same, for questions
 	progress atomic.Int64                      // when the loop last began anew, Unix time in ns
 	requests chan request

@@ -22,6 +22,8 @@ const (
 	// lifeInterval is between two signs of life to the heartbeat process, which
 	// waits for a second at least.
 	lifeInterval = 100 * time.Millisecond
+	// lookInterval is between two looks for hosts outside while there is none.
+	lookInterval = 100 * time.Millisecond
 	// stuckAfter is how long one thing that the agent does may take: programs
 	// are loaded in less, also on a host that is overloaded.
 	stuckAfter = 10 * time.Second
@@ -114,6 +116,8 @@ func (a *Agent) memberLoop(ctx context.Context, events <-chan netdev.Event, o *O
 			a.ensureAll()
 			a.tend(now)
 			a.aim()
+		case <-a.look:
+			a.aim()
 		case e, ok := <-told:
 			if ok {
 				a.hearProcess(e, o)
@@ -172,6 +176,11 @@ func (a *Agent) aim() {
 	targets, err := a.outside()
 	if err != nil {
 		a.log.Warn("could not find hosts outside the cluster", "error", err)
+	}
+	// Until there is one this node cannot go on alone, and on a host that has just
+	// started that is soon.
+	if a.look = nil; len(targets) == 0 {
+		a.look = time.After(lookInterval)
 	}
 	if err := a.heart.Aim(targets); err != nil {
 		a.log.Warn("could not name hosts outside the cluster", "error", err)
