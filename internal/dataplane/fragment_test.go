@@ -61,6 +61,9 @@ func TestMovingFragments(t *testing.T) {
 			whole("of a udp flow", 6, datagram(4001), theOld)
 			tw.check("of another protocol, the same number", 0, cut(f, 6, payload{proto: 47, data: make([]byte, 64)}, 24, 48), theNew)
 			whole("of another", 7, datagram(4009), theNew)
+			tw.check("one beside another, first", 0, cut(f, 12, datagram(4001), 0, 24), theOld)
+			tw.check("another beside it, first", 0, cut(f, 13, datagram(4009), 0, 24), theNew)
+			tw.check("one beside another, last", 0, cut(f, 12, datagram(4001), 24, -1), theOld)
 			whole("a number again", 6, datagram(4009), theNew)
 			whole("the first again", 6, datagram(4001), theOld)
 			other := f
