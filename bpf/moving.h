@@ -70,7 +70,7 @@ static __noinline int moving_fragment(frame *ctx, struct flow *f, enum bucket_st
 }
 
 /* A packet in a bucket that moves. */
-static __noinline int moving(frame *ctx, struct flow *f, enum bucket_state state, __u64 now)
+static __always_inline int moving(frame *ctx, struct flow *f, enum bucket_state state, __u64 now)
 {
 	if (!flow_sources)
 		return new_owners(f, state);

@@ -17,42 +17,47 @@ struct segment {
 	__u32 number;
 };
 
-/* False: cut off, as in a first fragment. */
-static __always_inline bool load_tcp(frame *ctx, const struct flow *f, struct tcphdr *tcp)
+/* The beginning of a TCP header, in halves of words: it is aligned no better. */
+struct tcp_start {
+	__u16 source, dest;
+	__u16 seq[2], ack_seq[2];
+	__u8 offset, flags;
+};
+
+#define TCP_SYN 0x02
+#define TCP_ACK 0x10
+
+static __always_inline __u32 number_of(const __u16 *half)
 {
-	return f->l4 + sizeof(*tcp) <= f->end && !load_header(ctx, f->l4, tcp, sizeof(*tcp));
+	return (__u32)bpf_ntohs(half[0]) << 16 | bpf_ntohs(half[1]);
 }
 
+#define QUOTED_BYTES 8 /* of what an ICMP error quotes these are sure to be there (RFC 792) */
+
 /*
- * Loads a segment, and fills in its flow's ports; false: cut off. Of one that an
- * ICMP error quotes the first 8 bytes are sure to be there (RFC 792): its number
- * stands for the ACK that it would have drawn.
+ * Loads a segment, and fills in its flow's ports; false: cut off, as in a first
+ * fragment. The number of a quoted one stands for the ACK that it would have
+ * drawn.
  */
 static __always_inline bool load_segment(frame *ctx, struct flow *f, struct segment *s)
 {
-	struct {
-		__u16 source, dest;
-		__u32 seq;
-	} quote;
-	struct tcphdr tcp;
+	struct tcp_start tcp = {};
 
 	if (f->quoted) {
-		if (load_within(ctx, f->end, f->l4, &quote, sizeof(quote)))
+		if (load_within(ctx, f->end, f->l4, &tcp, QUOTED_BYTES))
 			return false;
-		f->sport = quote.source;
-		f->dport = quote.dest;
 		s->opens = false;
 		s->acks = true;
-		s->number = bpf_ntohl(quote.seq) + 1;
-		return true;
+		s->number = number_of(tcp.seq) + 1;
+	} else {
+		if (f->l4 + sizeof(struct tcphdr) > f->end || load_header(ctx, f->l4, &tcp, sizeof(tcp)))
+			return false;
+		s->opens = (tcp.flags & (TCP_SYN | TCP_ACK)) == TCP_SYN;
+		s->acks = tcp.flags & TCP_ACK;
+		s->number = number_of(s->acks ? tcp.ack_seq : tcp.seq);
 	}
-	if (!load_tcp(ctx, f, &tcp))
-		return false;
 	f->sport = tcp.source;
 	f->dport = tcp.dest;
-	s->opens = tcp.syn && !tcp.ack;
-	s->acks = tcp.ack;
-	s->number = bpf_ntohl(tcp.ack ? tcp.ack_seq : tcp.seq);
 	return true;
 }
 

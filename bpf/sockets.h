@@ -37,7 +37,7 @@ static __always_inline bool cookie_fits(frame *ctx, struct bpf_sock *listener, c
 	void *ip = frame_data(ctx) + ETH_HLEN;
 	struct tcphdr tcp;
 
-	return load_tcp(ctx, f, &tcp) && ip + sizeof(struct ipv6hdr) <= frame_end(ctx) &&
+	return !load_header(ctx, f->l4, &tcp, sizeof(tcp)) && ip + sizeof(struct ipv6hdr) <= frame_end(ctx) &&
 	       !bpf_tcp_check_syncookie(listener, ip, size, &tcp, sizeof(tcp));
 }
 
@@ -73,7 +73,7 @@ static __always_inline bool connection_fits(const struct tcp_sock *sk, const str
 /* Whether a socket of this host has the connection that a segment is part of. */
 static __always_inline bool socket_has(frame *ctx, const struct flow *f, const struct segment *s, bool draining)
 {
-	struct bpf_sock_tuple tuple = {};
+	struct bpf_sock_tuple tuple;
 	struct bpf_sock *sk;
 	bool mine;
 
