@@ -68,12 +68,19 @@ func (m *Member) warned() bool {
 // probe asks for evidence while this node may need it soon.
 func (m *Member) probe() {
 	n := m.other()
-	if n == 0 || m.silence(n) < m.quiet() || m.evidence > m.lastWord(n) || m.now-m.probed < m.cfg.Interval/2 {
+	if n == 0 || m.silence(n) < m.probing() || m.evidence > m.lastWord(n) || m.now-m.probed < m.cfg.Interval/2 {
 		return
 	}
 	m.probed = m.now
 	m.fx.Probe = true
 }
+
+// probing is the silence after which evidence is looked for: it has to be there
+// when extend needs it.
+func (m *Member) probing() Time { return min(m.quiet(), m.extending()) * 3 / 4 }
+
+// extending is the silence after which one of two extends its own lease.
+func (m *Member) extending() Time { return m.cfg.Lease - 2*m.cfg.Interval }
 
 // extend keeps the lease of one of two voters while it waits to go on alone:
 // the other has not been heard for almost a lease, and something outside
@@ -83,7 +90,7 @@ func (m *Member) extend() Time {
 	if n == 0 || !m.voters().Has(n) || m.deadline == 0 || m.now > m.deadline || m.now < m.graceUntil {
 		return 0
 	}
-	if last := m.lastWord(n); m.now-last < m.cfg.Lease-2*m.cfg.Interval || m.evidence <= last {
+	if last := m.lastWord(n); m.now-last < m.extending() || m.evidence <= last {
 		return 0
 	}
 	return m.now + 3*m.cfg.Interval/2

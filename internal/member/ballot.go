@@ -168,6 +168,7 @@ func (m *Member) succeeds(v *View) bool {
 // that the view is in force here (clause T2).
 func (m *Member) activate(v *View) {
 	prev := m.active
+	m.frozen = 0
 	serving := m.serves()
 	m.active, m.activeSince = v, m.now
 	m.changed = true
@@ -182,6 +183,7 @@ func (m *Member) activate(v *View) {
 	case serving && prev != nil && prev.Lineage != v.Lineage && v.Parent != prev.ID() && !m.goesAlone(v):
 		m.fence("other nodes went on without it and prevail")
 	case holds && m.state != Fenced:
+		m.inView = true
 		if m.state == Joining {
 			m.deadline = 0
 		}

@@ -22,14 +22,14 @@ const MaxWeight = 1000
 
 // Sizes and offsets of an encoded header.
 const (
-	headerFlags   = 56
-	headerTable   = 57
-	headerMembers = 73
-	headerFixed   = 81
-	entrySize     = 12
+	headerDone    = 56
+	headerFlags   = 64
+	headerTable   = 65
+	headerMembers = 81
+	headerFixed   = 89
+	entrySize     = 15
 
-	flagAlone   = 1 << 0
-	flagSettled = 1 << 1
+	flagAlone = 1 << 0
 
 	// MaxHeaderSize is the size of the longest encoded ViewHeader, in bytes.
 	MaxHeaderSize = headerFixed + MaxNodes*entrySize + 1 + MaxReason
@@ -44,13 +44,15 @@ const (
 //	    32      8  lineage
 //	    40      8  voters, bit n-1 for node n
 //	    48      8  old voters
-//	    56      1  flags: 1 alone, 2 settled
-//	    57     16  digest of the table
-//	    73      8  set of the nodes whose entry is not zero, m of them
-//	    81   12·m  their entries, by id: incarnation (8), state (1), weight (2),
-//	               who asked for the drain (1)
-//	 81+12·m    1  length of the reason
-//	 82+12·m       the reason
+//	    56      8  set of the old owners that have nothing left
+//	    64      1  flags: 1 alone
+//	    65     16  digest of the table
+//	    81      8  set of the nodes whose entry is not zero, m of them
+//	    89   15·m  their entries, by id: incarnation (8), state (1), weight (2),
+//	               who asked for the drain (1), weight by command (2), who asked
+//	               for that (1)
+//	 89+15·m    1  length of the reason
+//	 90+15·m       the reason
 //
 // A reason longer than MaxReason is cut.
 func (v *ViewHeader) AppendBinary(b []byte) []byte {
@@ -59,12 +61,10 @@ func (v *ViewHeader) AppendBinary(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, v.Lineage)
 	b = binary.BigEndian.AppendUint64(b, uint64(v.Voters))
 	b = binary.BigEndian.AppendUint64(b, uint64(v.OldVoters))
+	b = binary.BigEndian.AppendUint64(b, uint64(v.Done))
 	flags := byte(0)
 	if v.Alone {
 		flags |= flagAlone
-	}
-	if v.Settled {
-		flags |= flagSettled
 	}
 	b = append(b, flags)
 	b = append(b, v.Table[:]...)
@@ -81,6 +81,8 @@ func (v *ViewHeader) AppendBinary(b []byte) []byte {
 		b = append(b, byte(e.State))
 		b = binary.BigEndian.AppendUint16(b, e.Weight)
 		b = append(b, e.Drained)
+		b = binary.BigEndian.AppendUint16(b, e.Ordered)
+		b = append(b, e.OrderedBy)
 	}
 	reason := v.Reason
 	if len(reason) > MaxReason {
@@ -104,9 +106,9 @@ func (v *ViewHeader) DecodeBinary(b []byte) error {
 	v.Voters = Set(binary.BigEndian.Uint64(b[40:]))
 	v.OldVoters = Set(binary.BigEndian.Uint64(b[48:]))
 	flags := b[headerFlags]
-	v.Alone, v.Settled = flags&flagAlone != 0, flags&flagSettled != 0
+	v.Done, v.Alone = Set(binary.BigEndian.Uint64(b[headerDone:])), flags&flagAlone != 0
 	v.Table = Digest(b[headerTable:])
-	if flags > flagAlone|flagSettled {
+	if flags > flagAlone {
 		return malformed("view header: flags %#x", flags)
 	}
 	present := Set(binary.BigEndian.Uint64(b[headerMembers:]))
@@ -117,7 +119,7 @@ func (v *ViewHeader) DecodeBinary(b []byte) error {
 	for left := present; left != 0; left &= left - 1 {
 		n := left.first()
 		e := &v.Members[n-1]
-		*e = Entry{Incarnation(binary.BigEndian.Uint64(b)), State(b[8]), binary.BigEndian.Uint16(b[9:]), b[11]}
+		*e = Entry{Incarnation(binary.BigEndian.Uint64(b)), State(b[8]), binary.BigEndian.Uint16(b[9:]), b[11], binary.BigEndian.Uint16(b[12:]), b[14]}
 		if !e.valid() {
 			return malformed("view header: node %d: %+v", n, *e)
 		}
@@ -133,7 +135,8 @@ func (v *ViewHeader) DecodeBinary(b []byte) error {
 // valid reports whether a view may hold the entry. A zero one is left out.
 func (e Entry) valid() bool {
 	return e != (Entry{}) && e.State <= Lost && (!e.Live() || e.Incarnation != 0) &&
-		e.Weight <= MaxWeight && e.Drained <= MaxNodes
+		e.Weight <= MaxWeight && e.Drained <= MaxNodes &&
+		e.Ordered <= MaxWeight && e.OrderedBy <= MaxNodes && (e.Ordered == 0 || e.OrderedBy != 0)
 }
 
 // check says what is wrong with a header that was read. The zero header, of the
@@ -234,5 +237,6 @@ func DecodeView(header, table []byte, buckets int) (*View, error) {
 	if v.Owners, v.Moves, err = DecodeTable(table, buckets); err != nil {
 		return nil, err
 	}
+	v.note()
 	return v, nil
 }

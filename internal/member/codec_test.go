@@ -26,14 +26,14 @@ func sample() *View {
 		Voters:    0x8000000000000007,
 		OldVoters: 3,
 		Alone:     true,
-		Settled:   true,
+		Done:      5,
 		Table:     Digest{0xcc, 15: 0xdd},
 		Reason:    "node 3 is silent",
 	}
-	h.Members[0] = Entry{0x0102030405060708, Serving, 100, 0}
-	h.Members[1] = Entry{9, Draining, 1000, 64}
-	h.Members[2] = Entry{10, Lost, 0, 0}
-	h.Members[63] = Entry{11, Leaving, 1, 1}
+	h.Members[0] = Entry{Incarnation: 0x0102030405060708, State: Serving, Weight: 100}
+	h.Members[1] = Entry{9, Draining, 1000, 64, 500, 3}
+	h.Members[2] = Entry{Incarnation: 10, State: Lost}
+	h.Members[63] = Entry{11, Leaving, 1, 1, 0, 2}
 	return &View{
 		ViewHeader: h,
 		Owners:     []NodeID{1, 2, 64, 0},
@@ -96,7 +96,7 @@ func drawHeader(t *rapid.T) *ViewHeader {
 	h := &ViewHeader{
 		Lineage: rapid.Uint64().Draw(t, "lineage"),
 		Voters:  set.Draw(t, "voters"), OldVoters: set.Draw(t, "old voters"),
-		Alone: rapid.Bool().Draw(t, "alone"), Settled: rapid.Bool().Draw(t, "settled"),
+		Alone: rapid.Bool().Draw(t, "alone"), Done: Set(rapid.Uint64().Draw(t, "done")),
 		Table:  digests.Draw(t, "table"),
 		Reason: rapid.StringOfN(rapid.RuneFrom([]rune("abc 0…é")), 0, -1, MaxReason).Draw(t, "reason"),
 	}
@@ -111,6 +111,8 @@ func drawHeader(t *rapid.T) *ViewHeader {
 			State:       rapid.SampledFrom([]State{Joining, Serving, Draining, Leaving, Fenced, Lost}).Draw(t, "state"),
 			Weight:      rapid.Uint16Max(MaxWeight).Draw(t, "weight"),
 			Drained:     rapid.Uint8Max(MaxNodes).Draw(t, "drained"),
+			Ordered:     rapid.Uint16Max(MaxWeight).Draw(t, "ordered"),
+			OrderedBy:   rapid.Uint8Range(1, MaxNodes).Draw(t, "ordered by"),
 		}
 	}
 	return h

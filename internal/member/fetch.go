@@ -139,6 +139,7 @@ func (m *Member) collect(from NodeID, c *Chunk) {
 	v := &View{ViewHeader: f.header, Digest: f.id.Digest, votersSince: m.now}
 	var err error
 	v.Owners, v.Moves, err = DecodeTable(f.got, m.cfg.Buckets)
+	v.note()
 	whole := err == nil && digest(f.got) == f.header.Table
 	m.fetching = fetching{}
 	if whole && m.find(v.ID()) == nil {

@@ -46,7 +46,7 @@ func (m *Member) grantedBy(voters Set) Time {
 	case need == 0 && m.now < m.graceUntil:
 		return 0 // others may have gone on while this node was stopped
 	case need == 0:
-		return m.sent
+		return min(m.sent, m.now)
 	case need > n:
 		return 0
 	}
@@ -75,9 +75,9 @@ func (m *Member) rivalled() bool {
 }
 
 // servedLineage returns the line of views that a node serves in; 0: it serves
-// in none.
+// in none, or has no lease.
 func servedLineage(hb *Heartbeat) uint64 {
-	if !serving(hb.State) {
+	if !serving(hb.State) || hb.LeaseLeft <= 0 {
 		return 0
 	}
 	return hb.Lineage

@@ -23,6 +23,9 @@ type Config struct {
 	Cluster    uint8    // which of them carry clients' packets; the others are heartbeats' own
 	Settings   Settings
 	Available  bool // partition: available
+	Keep       bool // old owners keep their flows of buckets that move
+	HoldUDP    bool // … UDP, too: a new owner waits to be told which
+	KeepIll    bool // all-unhealthy: keep
 }
 
 // Stored is what must survive a restart: clause R1.
@@ -49,7 +52,8 @@ type Effects struct {
 	Store         *Stored // report it with Synced when it is on disk
 	StoreSeq      uint64
 	Sends         []Send
-	Probe         bool // look for an answer from outside: report it with Evidence
+	Probe         bool   // look for an answer from outside: report it with Evidence
+	Sweep         uint64 // not 0: destroy what flows there are, and report it with Swept
 	Logs          []string
 	Left          bool // this node is out of the cluster, as asked
 }
@@ -112,9 +116,21 @@ type Member struct {
 		at   Time
 	}
 	probed  Time
-	rivalAt Time // when a node was heard last that serves in another line, or warns that it will
+	order   Order  // that this node was given, until a view has it
+	limit   uint16 // what its health allows
+	rivalAt Time   // when a node was heard last that serves in another line, or warns that it will
 
-	census   census
+	census        census
+	stale         bool // it may have flows of buckets that others have owned since
+	inView        bool // since it was swept
+	sweptAt       Time // when the sweep was last asked for
+	sweepSeq      uint64
+	given         buckets // that it is done with, of those that it gave up
+	frozen        Set     // old owners whose UDP flows are known, in the view in force
+	drainsChanged bool    // given, frozen or peers' drained
+	drainsSaid    Time
+	urgent        bool // somebody waits for what there is to say
+
 	followed *View // whose followers acts has
 	acts     Set
 	tabled   *View      // whose table is in effect
@@ -137,6 +153,7 @@ type votes struct {
 func New(cfg Config, stored *Stored, now Time, random func() uint64) *Member {
 	m := &Member{cfg: cfg, random: random, started: now, bornAt: now, now: now, carrier: 0xff}
 	m.states = make([]uint8, cfg.Buckets)
+	m.limit, m.stale = MaxWeight, cfg.Keep
 	m.amnesiac, m.forgot = stored == nil, stored == nil
 	if stored != nil {
 		m.wanted = votes{stored.Promised, stored.Accepted}
@@ -289,11 +306,15 @@ func (m *Member) step() {
 	m.lapse()
 	m.propose()
 	m.follow()
+	m.outlived()
 	m.takeOver()
+	m.obey()
+	m.sweep()
 	m.depart()
 	m.accuse()
 	m.ask()
 	m.store()
+	m.tellDrained()
 	m.speak()
 }
 
@@ -317,6 +338,10 @@ func (m *Member) Next() Time {
 	}
 	if m.behindSince != 0 {
 		soonest(m.behindSince + 2*m.cfg.Interval + 1)
+	}
+	if n := m.other(); n != 0 {
+		soonest(m.lastWord(n) + m.probing())
+		soonest(m.lastWord(n) + m.extending())
 	}
 	if m.pathsDue {
 		soonest(m.pathsAt + m.cfg.Interval/4)

@@ -61,7 +61,7 @@ type Message struct {
 	Body        Body
 }
 
-// Body is one of *Heartbeat, *ViewHeader, *Fetch, *Chunk.
+// Body is one of *Heartbeat, *ViewHeader, *Fetch, *Chunk, *Drained.
 type Body interface{ body() }
 
 // Heartbeat is all that a node has to say, so that any one of them stands for
@@ -78,6 +78,8 @@ type Heartbeat struct {
 	Carrier   uint8          // interfaces whose link is up
 	Suspects  Set            // voters that the sender has not heard for a lease and the drift margin
 	Weight    uint16         // that the sender's file asks for; 100 is one share
+	Limit     uint16         // the largest weight that the sender's health allows; MaxWeight: any
+	Order     Order          // what somebody asked the sender for, until a view has it
 	Promised  Epoch          // highest ballot promised or accepted
 	Accepted  ViewID         // highest view accepted
 	Ended     Set            // live nodes of that view whose incarnation has ended by their own word
@@ -116,7 +118,16 @@ type Chunk struct {
 	Data  []byte // ChunkSize bytes, the last chunk 1..ChunkSize
 }
 
+// Drained says of which buckets that it gave up the sender has no flows left.
+// It holds for one view only.
+type Drained struct {
+	View ViewID
+	From uint16 // the first bucket that Bits speaks of, a multiple of 8·ChunkSize
+	Bits []byte // bucket From+i is bit i%8 of byte i/8; at most ChunkSize bytes
+}
+
 func (*Heartbeat) body()  {}
 func (*ViewHeader) body() {}
 func (*Fetch) body()      {}
 func (*Chunk) body()      {}
+func (*Drained) body()    {}

@@ -6,7 +6,7 @@ import "strings"
 // its links are up, and where others hear each other it is heard, too
 // (clause P3).
 func (m *Member) fit() bool {
-	if !m.voting() || m.held != "" || m.leaveBy != 0 || m.cfg.Cluster&^m.carrier != 0 || !m.cfg.Listed.Has(m.cfg.Self) {
+	if !m.voting() || m.held != "" || m.leaveBy != 0 || m.cfg.Cluster&^m.carrier != 0 || !m.cfg.Listed.Has(m.cfg.Self) || m.stale {
 		return false
 	}
 	return !m.unfit()

@@ -26,6 +26,7 @@ type peer struct {
 	shunned     Time                // since when it is granted no lease, though it is heard: see shun
 	listed      Incarnation         // in the view accepted last …
 	listedAt    Time                // … and since when this node has known that
+	drained     drainedBuckets
 }
 
 // Verdict says what became of a message: for counters and logs.
@@ -70,6 +71,12 @@ func (m *Member) Receive(now, arrived Time, iface int, msg *Message) Verdict {
 	case *Chunk:
 		m.stirred = true
 		m.collect(msg.From, body)
+	case *Drained:
+		if m.peers[msg.From].incarnation != msg.Incarnation {
+			return Unproved
+		}
+		m.hearDrained(msg.From, body)
+		m.stirred = m.drainsChanged
 	}
 	if m.stirred || m.now >= m.nextSend {
 		m.step()
@@ -83,7 +90,7 @@ func (m *Member) Receive(now, arrived Time, iface int, msg *Message) Verdict {
 // news reports whether a heartbeat says something that the one before did not.
 func (m *Member) news(a, b *Heartbeat) bool {
 	if a.State != b.State || a.Fit != b.Fit || a.Amnesiac != b.Amnesiac || a.Listed != b.Listed ||
-		a.Suspects != b.Suspects || a.Weight != b.Weight || a.Promised != b.Promised ||
+		a.Suspects != b.Suspects || a.Weight != b.Weight || a.Limit != b.Limit || a.Order != b.Order || a.Promised != b.Promised ||
 		a.Accepted != b.Accepted || a.Ended != b.Ended || a.Active != b.Active || a.Acting != b.Acting || a.Alone != b.Alone || a.Carrier != b.Carrier {
 		return true
 	}
@@ -305,14 +312,13 @@ func (m *Member) ungranted(n NodeID) Time {
 	}
 	last := m.started
 	if i := a.Members[n-1].Incarnation; i != 0 {
-		if p.listed == i {
-			last = max(last, p.listedAt)
-		}
-		if p.incarnation == i {
+		switch i {
+		case p.incarnation:
 			last = max(last, p.arrived)
-		}
-		if p.candidate == i {
+		case p.candidate:
 			last = max(last, p.candArrived)
+		case p.listed:
+			last = max(last, p.listedAt)
 		}
 	}
 	return m.now - last
@@ -385,5 +391,7 @@ func (m *Member) ownWord(n NodeID, i Incarnation) bool {
 	}
 	// This node met only another one. That one is the later if it has echoed
 	// something sent when this node knew already of i.
-	return p.listed == i && p.fresh > p.listedAt
+	// It may be another host's, though, while i lives on.
+	unrivalled := m.now-max(p.listedAt, p.rival, p.duplicate) >= m.patience()
+	return p.listed == i && p.fresh > p.listedAt && unrivalled
 }

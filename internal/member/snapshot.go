@@ -18,6 +18,10 @@ type snapshot struct {
 	Accepted, Active      *View
 	ActiveSince, Deadline Time
 	FencedSince, UnfitAt  Time
+	Stale, InView         bool
+	Given                 []byte
+	Order                 Order
+	Limit                 uint16
 	Peers                 map[NodeID]peerSnapshot
 }
 
@@ -48,6 +52,7 @@ func (m *Member) Snapshot() ([]byte, error) {
 		Incarnation: m.incarnation, Previous: m.previous, State: m.state,
 		Amnesiac: m.amnesiac, Forgot: m.forgot, Promised: m.durable.promised, Spent: m.spent,
 		Accepted: m.durable.accepted, Active: m.active, ActiveSince: m.activeSince, Deadline: m.deadline,
+		Stale: m.stale, InView: m.inView, Given: m.given, Order: m.order, Limit: m.limit,
 		FencedSince: m.fencedSince, UnfitAt: m.unfitAt, Peers: map[NodeID]peerSnapshot{},
 	}
 	for _, n := range m.live {
@@ -78,10 +83,12 @@ func Restore(cfg Config, data []byte, now Time, random func() uint64) (*Member, 
 	}
 	m := New(cfg, &Stored{s.Promised, s.Accepted}, now, random)
 	m.started, m.bornAt, m.sent, m.nextSend = s.Started, s.BornAt, s.Sent, now
+	m.reading = true // what came meanwhile comes first
 	m.incarnation, m.previous, m.state = s.Incarnation, s.Previous, s.State
 	m.amnesiac, m.forgot, m.spent = s.Amnesiac, s.Forgot, s.Spent
 	m.activeSince, m.deadline = s.ActiveSince, s.Deadline
 	m.fencedSince, m.unfitAt = s.FencedSince, s.UnfitAt
+	m.stale, m.inView, m.given, m.order, m.limit = s.Stale, s.InView, s.Given, s.Order, s.Limit
 	if s.Active != nil {
 		if m.active = m.find(s.Active.ID()); m.active == nil {
 			m.active = s.Active

@@ -13,10 +13,10 @@ func (m *Member) speak() {
 		return
 	}
 	due := m.now >= m.nextSend
-	if !due && (!m.changed || m.now < m.sent+m.cfg.Interval/pace) {
+	if !due && !m.urgent && (!m.changed || m.now < m.sent+m.cfg.Interval/pace) {
 		return
 	}
-	m.changed = false
+	m.changed, m.urgent = false, false
 	m.heartbeat()
 	m.send(m.beatMessage())
 	m.nextSend = m.now + m.cfg.Interval
@@ -43,7 +43,7 @@ func (m *Member) heartbeat() {
 		Previous: m.previous, Sent: m.sent, State: m.state, Fit: m.state == Joining && m.fit(),
 		Amnesiac: m.forgot && m.durable.accepted == nil || m.amnesiac,
 		Alone:    m.warns(),
-		Listed:   m.cfg.Listed, Settings: m.cfg.Settings, Carrier: m.carrier, Weight: m.cfg.Weight,
+		Listed:   m.cfg.Listed, Settings: m.cfg.Settings, Carrier: m.carrier, Weight: m.cfg.Weight, Limit: m.limit, Order: m.order,
 		Suspects: m.suspects(), Promised: m.durable.promised, LeaseLeft: max(0, m.deadline-m.now),
 		Lateness: m.lateness, Echoes: echoes,
 	}

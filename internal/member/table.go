@@ -8,8 +8,11 @@ import (
 
 // States of a bucket in Effects.Table: enum bucket_state of bpf/abi.h.
 const (
-	foreign = 0
-	owned   = 1
+	foreign   = 0
+	owned     = 1
+	acquiring = 2
+	draining  = 3
+	held      = 4 // acquiring, but for UDP
 )
 
 // build makes the view that a header and its parent's table amount to, and
@@ -28,7 +31,7 @@ func digest(b []byte) Digest {
 
 // next computes a view's table from its parent's. The fewest buckets move;
 // those of a node that is gone have an owner at once, those of a live one keep
-// it among their old owners until it acts on this view, too.
+// it among their old owners until a view says that it is done with them.
 func (m *Member) next(h *ViewHeader) *View {
 	v := &View{ViewHeader: *h, votersSince: m.now}
 	var weights [MaxNodes + 1]uint16
@@ -46,20 +49,12 @@ func (m *Member) next(h *ViewHeader) *View {
 		v.votersSince = parent.votersSince
 	}
 	v.Owners = share.Next(parent.Owners, &weights)
-	stays := Set(0) // live in both, in the same incarnation
-	for i, e := range parent.Members {
-		if e.Live() && h.holds(NodeID(i+1), e.Incarnation) {
-			stays = stays.With(NodeID(i + 1))
-		}
-	}
+	stays := parent.live() & h.live() // one that is back at once has its flows still
 	moves := parent.Moves
-	if h.Settled {
-		moves = nil
-	}
 	for b, n := range v.Owners {
 		old := Set(0)
 		if len(moves) > 0 && int(moves[0].Bucket) == b {
-			old, moves = moves[0].Old, moves[1:]
+			old, moves = moves[0].Old&^h.Done, moves[1:]
 		}
 		if was := parent.Owners[b]; was != 0 && was != n {
 			old = old.With(was)
@@ -70,6 +65,7 @@ func (m *Member) next(h *ViewHeader) *View {
 		}
 		if old != 0 {
 			v.Moves = append(v.Moves, Move{uint16(b), old})
+			v.leavers |= old
 		}
 	}
 	return v
@@ -89,46 +85,82 @@ func (v *ViewHeader) Grants() uint64 {
 // takeOver puts the table of the view in force into effect, as far as the old
 // owners have left it (clause T3).
 func (m *Member) takeOver() {
-	if !m.inActive() || m.state == Fenced {
+	if !m.inActive() || m.state == Fenced || m.stale {
 		if m.tabled != nil {
 			m.tabled = nil
 			clear(m.states)
-			m.fx.TableSet, m.fx.TableEpoch, m.fx.Table = true, m.activeEpoch(), m.states
+			m.table()
 		}
 		return
 	}
-	if m.tabled == m.active && m.waiting == 0 {
+	if m.tabled == m.active && m.waiting == 0 && !m.drainsChanged {
 		return
 	}
-	waiting := Set(0)
-	for i, e := range m.active.Members {
-		if n := NodeID(i + 1); e.Live() && n != m.cfg.Self && !m.acts.Has(n) && !m.gone(n, e.Incarnation) {
-			waiting = waiting.With(n)
-		}
-	}
-	if m.tabled == m.active && waiting == m.waiting {
+	waiting := m.stillActing()
+	if m.tabled == m.active && waiting&m.active.leavers == m.waiting && !m.drainsChanged {
 		return
 	}
+	m.drainsChanged = false
 	// What it has and keeps, it has from owners that have left it.
 	keeps := m.tabled != nil && m.tabled.Lineage == m.active.Lineage
-	m.tabled, m.waiting = m.active, 0
+	m.tabled, m.waiting = m.active, waiting&m.active.leavers
 	moves := m.active.Moves
 	for b, n := range m.active.Owners {
 		old := Set(0)
 		if len(moves) > 0 && int(moves[0].Bucket) == b {
 			old, moves = moves[0].Old, moves[1:]
 		}
-		switch {
-		case n != m.cfg.Self:
-			m.states[b] = foreign
-		case old&waiting == 0 || keeps && m.states[b] == owned:
-			m.states[b] = owned
-		default:
-			m.states[b] = foreign
-			m.waiting |= old & waiting
+		was := byte(foreign)
+		if keeps {
+			was = m.states[b]
+		}
+		m.states[b] = m.stateIn(b, n, old, waiting, was)
+	}
+	m.table()
+}
+
+// table hands the table over.
+func (m *Member) table() {
+	m.fx.TableSet, m.fx.TableEpoch, m.fx.Table = true, m.activeEpoch(), m.states
+	if m.tabled != nil {
+		m.changed, m.urgent = true, true // others wait for what it gave up
+	}
+}
+
+// stillActing is the set of the live nodes that may act on an earlier view than
+// the one in force here.
+func (m *Member) stillActing() Set {
+	waiting := Set(0)
+	for left := m.livesIn(m.active) &^ m.acts; left != 0; left &= left - 1 {
+		if n := left.first(); n != m.cfg.Self && !m.gone(n, m.active.Members[n-1].Incarnation) {
+			waiting = waiting.With(n)
 		}
 	}
-	m.fx.TableSet, m.fx.TableEpoch, m.fx.Table = true, uint64(m.active.Epoch), m.states
+	return waiting
+}
+
+// stateIn is the state of a bucket here, given its owner and its old owners,
+// who of all nodes may still act on an earlier view, and what it was before.
+func (m *Member) stateIn(b int, owner NodeID, old, waiting Set, was byte) byte {
+	if owner != m.cfg.Self {
+		if !old.Has(m.cfg.Self) || !m.cfg.Keep || m.given.has(b) {
+			return foreign
+		}
+		return draining
+	}
+	m.given.clear(b)
+	mine := was == owned || was == acquiring || was == held
+	switch {
+	case !mine && old&waiting != 0:
+		return foreign
+	case was == owned || !m.cfg.Keep:
+		return owned
+	case m.without(b, old) == 0:
+		return owned
+	case m.cfg.HoldUDP && was != acquiring && old&^m.frozen != 0:
+		return held
+	}
+	return acquiring
 }
 
 // follow keeps account of who acts on the view in force here or on a later one,

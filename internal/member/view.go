@@ -9,8 +9,10 @@ import (
 type Entry struct {
 	Incarnation Incarnation // the one that is, or last was, in the view; 0: never
 	State       State       // Serving, Draining, Leaving: live. Fenced, Lost: out. Joining: never was in
-	Weight      uint16      // 0..1000; 100 is one share
+	Weight      uint16      // 0..1000, as it counts now; 100 is one share
 	Drained     NodeID      // who asked for the drain; 0: nobody
+	Ordered     uint16      // weight by command, instead of the one in the file …
+	OrderedBy   NodeID      // … and who asked for it; 0: nobody
 }
 
 // Live reports whether the entry's node may handle packets under the view.
@@ -28,7 +30,7 @@ type ViewHeader struct {
 	Voters    Set    // a majority of them accepts views …
 	OldVoters Set    // … and a majority of these, too, while the voters change; else equal to Voters
 	Alone     bool   // chosen by one of two voters (clause A1)
-	Settled   bool   // every live node of the parent acts on the parent or a later view
+	Done      Set    // old owners of the parent that have nothing left of what they gave up
 	Members   [MaxNodes]Entry
 	Table     Digest // of the encoded table
 	Reason    string // why, in words; at most MaxReason bytes
@@ -37,7 +39,8 @@ type ViewHeader struct {
 // MaxReason is the longest ViewHeader.Reason.
 const MaxReason = 160
 
-// Move is a bucket whose old owners may act on an earlier view still.
+// Move is a bucket whose old owners may act on an earlier view still, or have
+// flows of it.
 type Move struct {
 	Bucket uint16
 	Old    Set
@@ -51,6 +54,15 @@ type View struct {
 	Moves  []Move // by ascending bucket
 
 	votersSince Time // since when this node has known of these voters (clause V6)
+	leavers     Set  // all old owners in Moves
+}
+
+// note sums the moves up.
+func (v *View) note() {
+	v.leavers = 0
+	for _, m := range v.Moves {
+		v.leavers |= m.Old
+	}
 }
 
 // ID returns the view's name.

@@ -36,7 +36,7 @@ func (m *Member) wishAlone(c *change) {
 		e.State = Lost
 	}
 	if e := &c.Members[self-1]; !e.Live() && m.state == Joining && m.fit() {
-		*e = Entry{Incarnation: m.incarnation, State: Serving, Weight: m.cfg.Weight}
+		*e = m.entry(self, *e)
 	}
 	c.because("no other voter is heard, and something outside answers")
 }

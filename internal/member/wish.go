@@ -32,7 +32,7 @@ func (m *Member) wish(parent *View) *ViewHeader {
 	} else {
 		m.draft = parent.ViewHeader
 		c.Parent, c.Alone = parent.ID(), false
-		c.Settled = m.settled(parent)
+		m.wishDone(&c, parent)
 		if parent != m.active && (parent != m.wanted.accepted || m.acceptedFor(parent) > 2*m.cfg.Interval) {
 			if strings.HasPrefix(parent.Reason, completes) {
 				c.because("%s", parent.Reason)
@@ -42,7 +42,9 @@ func (m *Member) wish(parent *View) *ViewHeader {
 		}
 	}
 	m.wishLater(&c, parent)
+	m.wishOrders(&c)
 	m.wishMembers(&c, parent)
+	m.wishWeights(&c)
 	m.wishVoters(&c, parent)
 	if !c.done {
 		return nil
@@ -80,17 +82,22 @@ func (m *Member) acceptedFor(v *View) Time {
 	return m.now - m.acceptedAt.at
 }
 
-// settled reports whether every live node of a view acts on it.
-func (m *Member) settled(v *View) bool {
-	if m.followed != v {
-		return false
+// wishDone names the old owners that have nothing left of what they gave up:
+// they act on the view and have no flows, or flows are not kept.
+func (m *Member) wishDone(c *change, parent *View) {
+	c.Done = 0
+	if m.followed != parent {
+		return
 	}
-	for i, e := range v.Members {
-		if n := NodeID(i + 1); e.Live() && !m.acts.Has(n) && !m.gone(n, e.Incarnation) {
-			return false
+	for left := parent.leavers & m.acts; left != 0; left &= left - 1 {
+		n := left.first()
+		if !m.cfg.Keep {
+			c.Done = c.Done.With(n)
+		} else if m.drained(n, parent) {
+			c.Done = c.Done.With(n)
+			c.because("%s has no flows left of what it gave up", m.name(n))
 		}
 	}
-	return true
 }
 
 func (m *Member) wishMembers(c *change, parent *View) {
@@ -111,7 +118,7 @@ func (m *Member) wishMembers(c *change, parent *View) {
 		case e.Live():
 			m.wishState(c, n, e, unlisted.Has(n))
 		case !unlisted.Has(n) && m.joins(n, c.Voters):
-			*e = Entry{Incarnation: m.incarnationOf(n), State: Serving, Weight: m.weightOf(n)}
+			*e = m.entry(n, *e)
 			c.because("%s joins", m.name(n))
 		}
 	}
@@ -123,7 +130,7 @@ func (m *Member) wishWithout(c *change, n NodeID, e *Entry, unlisted bool) {
 	next := m.incarnationOf(n)
 	switch {
 	case next != e.Incarnation && !unlisted && m.joins(n, c.Voters):
-		*e = Entry{Incarnation: next, State: Serving, Weight: m.weightOf(n)}
+		*e = m.entry(n, *e)
 		c.because("%s is back", m.name(n))
 	case next != e.Incarnation && m.stateOf(n) == Joining && n != m.cfg.Self && m.peers[n].hb.Fit && m.now-m.peers[n].since < 2*m.cfg.Interval:
 		// It is about to be ready: taking its buckets away would move them twice.
@@ -143,10 +150,6 @@ func (m *Member) wishState(c *change, n NodeID, e *Entry, unlisted bool) {
 		} else {
 			c.because("%s leaves", m.name(n))
 		}
-	}
-	if w := m.weightOf(n); w != e.Weight && (n == m.cfg.Self || m.hears(n)) {
-		e.Weight = w
-		c.because("%s has weight %d", m.name(n), w)
 	}
 }
 
@@ -225,11 +228,4 @@ func (m *Member) stateOf(n NodeID) State {
 		return m.state
 	}
 	return m.peers[n].hb.State
-}
-
-func (m *Member) weightOf(n NodeID) uint16 {
-	if n == m.cfg.Self {
-		return m.cfg.Weight
-	}
-	return m.peers[n].hb.Weight
 }

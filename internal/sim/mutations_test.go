@@ -26,7 +26,7 @@ var mutations = []mutation{
 	{"moves", "T2: old owners are remembered", []edit{
 		{"v.Moves = append(v.Moves, Move{uint16(b), old})", "continue"}}},
 	{"settled", "T2: moves are kept until all have followed", []edit{
-		{"c.Settled = m.settled(parent)", "c.Settled = true"}}},
+		{"left := parent.leavers & m.acts; left", "left := parent.leavers; left"}}},
 	{"acting", "T2: in force before it is said", []edit{
 		{"m.body.Active, m.body.Lineage, m.body.Acting = m.active.ID(),", "m.body.Active, m.body.Lineage, m.body.Acting = m.wanted.accepted.ID(),"}}},
 	{"half", "V2: a majority is more than half", []edit{
@@ -41,7 +41,7 @@ var mutations = []mutation{
 		{"m.amnesiac, m.forgot = stored == nil, stored == nil", "m.amnesiac, m.forgot = false, stored == nil"}}},
 	{"fence", "S3: fenced is said when it is true", []edit{
 		{"\tm.zero()\n", ""},
-		{"if !m.inActive() || m.state == Fenced {", "if !m.inActive() {"}}},
+		{"if !m.inActive() || m.state == Fenced || m.stale {", "if !m.inActive() || m.stale {"}}},
 	{"voters", "V6: the old voters have a say", []edit{
 		{"c.OldVoters, c.Voters = c.Voters, target", "c.OldVoters, c.Voters = target, target"}}},
 	{"newvoters", "V6: leases on the old voters run out first", []edit{
@@ -58,7 +58,7 @@ var mutations = []mutation{
 	{"rival", "A4: who hears another serve alone stops", []edit{
 		{"m.mute() || m.rivalled() {", "m.mute() {"}}},
 	{"extend", "A6: something outside answers who extends its lease", []edit{
-		{"last < m.cfg.Lease-2*m.cfg.Interval || m.evidence <= last", "last < m.cfg.Lease-2*m.cfg.Interval"}}},
+		{"last < m.extending() || m.evidence <= last", "last < m.extending()"}}},
 	{"lapse", "P1: who cannot hear says so", []edit{
 		{"m.fence(\"its lease ran out: too few of the others answer\")", ""}}},
 	{"newest", "M1: an older heartbeat says nothing", []edit{

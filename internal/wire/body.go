@@ -15,15 +15,17 @@ const (
 	kindView      = 2
 	kindFetch     = 3
 	kindChunk     = 4
+	kindDrained   = 5
 )
 
 // Sizes of bodies without what is of no fixed length.
 const (
-	heartbeatSize = 221
+	heartbeatSize = 227
 	echoSize      = 17
 	viewSize      = 2
 	fetchSize     = 27
 	chunkSize     = 30
+	drainedSize   = 28
 )
 
 const (
@@ -42,6 +44,8 @@ func kindOf(body member.Body) byte {
 		return kindFetch
 	case *member.Chunk:
 		return kindChunk
+	case *member.Drained:
+		return kindDrained
 	}
 	panic(fmt.Sprintf("wire: a message with %T as its body", body))
 }
@@ -63,6 +67,11 @@ func appendBody(b []byte, body member.Body) []byte {
 		b = binary.BigEndian.AppendUint16(b, body.Total)
 		b = binary.BigEndian.AppendUint16(b, uint16(len(body.Data)))
 		b = append(b, body.Data...)
+	case *member.Drained:
+		b = body.View.AppendBinary(b)
+		b = binary.BigEndian.AppendUint16(b, body.From)
+		b = binary.BigEndian.AppendUint16(b, uint16(len(body.Bits)))
+		b = append(b, body.Bits...)
 	}
 	return b
 }
@@ -87,6 +96,9 @@ func appendHeartbeat(b []byte, h *member.Heartbeat) []byte {
 	}
 	b = binary.BigEndian.AppendUint64(b, uint64(h.Suspects))
 	b = binary.BigEndian.AppendUint16(b, h.Weight)
+	b = binary.BigEndian.AppendUint16(b, h.Limit)
+	b = append(b, byte(h.Order.Kind), h.Order.Node)
+	b = binary.BigEndian.AppendUint16(b, h.Order.Weight)
 	b = binary.BigEndian.AppendUint64(b, uint64(h.Promised))
 	b = h.Accepted.AppendBinary(b)
 	b = binary.BigEndian.AppendUint64(b, uint64(h.Ended))
@@ -132,6 +144,9 @@ func (d *Decoded) decodeBody(kind byte, b []byte) error {
 	case kindChunk:
 		m.Body = &d.chunk
 		return d.decodeChunk(b)
+	case kindDrained:
+		m.Body = &d.drained
+		return d.decodeDrained(b)
 	}
 	return malformed("kind %d", kind)
 }
@@ -187,6 +202,8 @@ func decodeHeartbeat(b []byte, h *member.Heartbeat) error {
 	}
 	h.Suspects = member.Set(r.uint64())
 	h.Weight = r.uint16()
+	h.Limit = r.uint16()
+	h.Order = member.Order{Kind: member.OrderKind(r.uint8()), Node: r.uint8(), Weight: r.uint16()}
 	h.Promised = member.Epoch(r.uint64())
 	h.Accepted = r.viewID()
 	h.Ended = member.Set(r.uint64())
@@ -219,8 +236,10 @@ func check(h *member.Heartbeat) error {
 	switch {
 	case h.State > member.Fenced:
 		return malformed("heartbeat: state %d", h.State)
-	case h.Weight > member.MaxWeight:
-		return malformed("heartbeat: weight %d", h.Weight)
+	case h.Weight > member.MaxWeight || h.Limit > member.MaxWeight:
+		return malformed("heartbeat: weight %d of at most %d", h.Weight, h.Limit)
+	case h.Order.Kind > member.ResetWeight || h.Order.Node > member.MaxNodes || h.Order.Weight > member.MaxWeight:
+		return malformed("heartbeat: order %v", h.Order)
 	case h.Sent < 0 || h.Lateness < 0:
 		return malformed("heartbeat: sent at %v, %v late", h.Sent, h.Lateness)
 	case !h.Promised.Valid() || !h.Accepted.Valid() || !h.Active.Valid():
@@ -260,5 +279,23 @@ func (d *Decoded) decodeChunk(b []byte) error {
 		return malformed("chunk %d of %d with %d bytes of data", c.Index, c.Total, size)
 	}
 	c.Data = d.data[:copy(d.data[:], r[:size])]
+	return nil
+}
+
+func (d *Decoded) decodeDrained(b []byte) error {
+	if len(b) < drainedSize {
+		return malformed("drained buckets in %d bytes", len(b))
+	}
+	r := reader(b)
+	m := &d.drained
+	*m = member.Drained{View: r.viewID(), From: r.uint16()}
+	size := int(r.uint16())
+	switch {
+	case m.View.Epoch == 0 || !m.View.Valid():
+		return malformed("drained buckets of view %#x", uint64(m.View.Epoch))
+	case size == 0 || size > member.ChunkSize || size > len(r) || m.From%(8*member.ChunkSize) != 0:
+		return malformed("drained buckets from %d on with %d bytes", m.From, size)
+	}
+	m.Bits = d.data[:copy(d.data[:], r[:size])]
 	return nil
 }

@@ -102,6 +102,7 @@ type Decoded struct {
 	view      member.ViewHeader
 	fetch     member.Fetch
 	chunk     member.Chunk
+	drained   member.Drained
 	data      [member.ChunkSize]byte
 }
 

@@ -47,18 +47,23 @@
 //	    27     64  digests of 16 settings, 4 bytes each
 //	    91      8  set of the suspects
 //	    99      2  weight, 0..1000
-//	   101      8  highest ballot promised or accepted
-//	   109     24  highest view accepted
-//	   133      8  set of the live nodes of that view that have ended
-//	   141      8  which leases the echoes stand for
-//	   149      8  set of the nodes whose leases they extend
-//	   157     24  view that is acted on
-//	   181      8  line of views that it belongs to
-//	   189      8  set of the nodes that act on it, too
-//	   197      8  what is left of the sender's lease
-//	   205      8  lateness
-//	   213      8  set of the nodes that are echoed, n of them
-//	   221   17·n  echoes, by id: incarnation (8), when the newest heartbeat was
+//	   101      2  largest weight that the sender's health allows, 0..1000
+//	   103      1  what the sender was asked for: 0 nothing, 1 drain, 2 undrain,
+//	               3 set the weight, 4 reset it
+//	   104      1  … of which node
+//	   105      2  … to which weight
+//	   107      8  highest ballot promised or accepted
+//	   115     24  highest view accepted
+//	   139      8  set of the live nodes of that view that have ended
+//	   147      8  which leases the echoes stand for
+//	   155      8  set of the nodes whose leases they extend
+//	   163     24  view that is acted on
+//	   187      8  line of views that it belongs to
+//	   195      8  set of the nodes that act on it, too
+//	   203      8  what is left of the sender's lease
+//	   211      8  lateness
+//	   219      8  set of the nodes that are echoed, n of them
+//	   227   17·n  echoes, by id: incarnation (8), when the newest heartbeat was
 //	               sent, by that node's clock (8), interfaces it was heard on (1)
 //
 // # View (member.ViewHeader)
@@ -79,4 +84,11 @@
 //	26      2  number of chunks
 //	28      2  length of the data: 1024, in the last chunk 1..1024
 //	30         data: a part of member.View.AppendTable
+//
+// # Drained (member.Drained)
+//
+//	 0     24  view
+//	24      2  the first bucket, a multiple of 8192
+//	26      2  length of the bits: 1..1024
+//	28         bits: the i-th bucket is bit i%8 of byte i/8
 package wire

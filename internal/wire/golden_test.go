@@ -24,19 +24,21 @@ func samples() []member.Message {
 	heartbeat := &member.Heartbeat{
 		Previous: 0x1111111111111111, Sent: 12 * time.Second, State: member.Draining, Fit: true, Amnesiac: true, Alone: true,
 		Listed: 7, Settings: member.Settings{0x01020304, 15: 0x05060708}, Carrier: 3, Suspects: 4, Weight: 1000,
+		Limit: 500, Order: member.Order{Kind: member.SetWeight, Node: 2, Weight: 50},
 		Promised: 0x0403, Accepted: accepted, Ended: 6, Grants: 0x2222222222222223, Granted: 3, Active: active, Lineage: 0x4444444444444445, Acting: 5,
 		LeaseLeft: -time.Millisecond, Lateness: 30 * time.Microsecond,
 	}
 	heartbeat.Echoes[1] = member.Echo{Incarnation: 0x3333333333333333, Sent: 11 * time.Second, Heard: 1}
 	heartbeat.Echoes[63] = member.Echo{Heard: 0x80}
 	view := &member.ViewHeader{
-		Epoch: 0x0301, Parent: active, Lineage: 5, Voters: 7, OldVoters: 3, Alone: true, Settled: true,
+		Epoch: 0x0301, Parent: active, Lineage: 5, Voters: 7, OldVoters: 3, Alone: true, Done: 6,
 		Table: member.Digest{0xee, 15: 0xff}, Reason: "node 3 joins",
 	}
-	view.Members[2] = member.Entry{Incarnation: 6, State: member.Serving, Weight: 100, Drained: 1}
+	view.Members[2] = member.Entry{Incarnation: 6, State: member.Serving, Weight: 100, Drained: 1, Ordered: 50, OrderedBy: 2}
 	bodies := []member.Body{
 		heartbeat, view,
 		&member.Fetch{To: 2, View: accepted, From: 16},
+		&member.Drained{View: accepted, From: 8192, Bits: []byte{5}},
 		&member.Chunk{View: accepted, Index: 2, Total: 3, Data: []byte{1, 1, 2, 2}},
 	}
 	var messages []member.Message

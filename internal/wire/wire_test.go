@@ -51,6 +51,8 @@ func drawHeartbeat(t *rapid.T) *member.Heartbeat {
 		Acting:    member.Set(rapid.Uint64().Draw(t, "acting")),
 		Suspects:  member.Set(rapid.Uint64().Draw(t, "suspects")),
 		Weight:    rapid.Uint16Max(member.MaxWeight).Draw(t, "weight"),
+		Limit:     rapid.Uint16Max(member.MaxWeight).Draw(t, "limit"),
+		Order:     member.Order{Kind: member.OrderKind(rapid.Uint8Max(4).Draw(t, "order")), Node: drawNode(t), Weight: rapid.Uint16Max(member.MaxWeight).Draw(t, "ordered")},
 		Promised:  drawViewID(t, true).Epoch,
 		Accepted:  drawViewID(t, true),
 		Grants:    rapid.Uint64().Draw(t, "grants"),
@@ -102,7 +104,7 @@ func drawChunk(t *rapid.T) *member.Chunk {
 
 func drawMessage(t *rapid.T) *member.Message {
 	m := &member.Message{From: drawNode(t), Incarnation: member.Incarnation(rapid.Uint64Min(1).Draw(t, "incarnation"))}
-	switch rapid.IntRange(1, 4).Draw(t, "kind") {
+	switch rapid.IntRange(1, 5).Draw(t, "kind") {
 	case kindHeartbeat:
 		m.Body = drawHeartbeat(t)
 	case kindView:
@@ -111,6 +113,11 @@ func drawMessage(t *rapid.T) *member.Message {
 		m.Body = &member.Fetch{To: drawNode(t), View: drawViewID(t, false), From: rapid.Uint16().Draw(t, "from")}
 	case kindChunk:
 		m.Body = drawChunk(t)
+	case kindDrained:
+		m.Body = &member.Drained{
+			View: drawViewID(t, false), From: rapid.Uint16Max(7).Draw(t, "from") * 8 * member.ChunkSize,
+			Bits: rapid.SliceOfN(rapid.Byte(), 1, member.ChunkSize).Draw(t, "bits"),
+		}
 	}
 	return m
 }
@@ -169,9 +176,9 @@ func TestSizes(t *testing.T) {
 		body member.Body
 		want int
 	}{
-		{&member.Heartbeat{}, 262},
-		{heartbeat, 1350},
-		{view, 1053},
+		{&member.Heartbeat{}, 268},
+		{heartbeat, 1356},
+		{view, 1253},
 		{&member.Fetch{}, 68},
 		{&member.Chunk{Data: make([]byte, member.ChunkSize)}, 1095},
 	} {
