@@ -133,11 +133,7 @@ func (l loader) loadProgram(c *cluster.Cluster, ifc Interface, shared map[string
 	}
 	replacements := maps.Clone(shared)
 	maps.DeleteFunc(replacements, func(name string, _ *ebpf.Map) bool { return spec.Maps[name] == nil })
-	var coll *ebpf.Collection
-	err = offHeartbeatProcessor(func() (err error) {
-		coll, err = ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replacements})
-		return err
-	})
+	coll, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: replacements})
 	if err != nil {
 		var verifier *ebpf.VerifierError
 		if errors.As(err, &verifier) {
