@@ -117,7 +117,7 @@ func (m *Member) wishMembers(c *change, parent *View) {
 			c.because("%s is silent", m.name(n))
 		case e.Live():
 			m.wishState(c, n, e, unlisted.Has(n))
-		case !unlisted.Has(n) && m.joins(n, c.Voters):
+		case !unlisted.Has(n) && m.incarnationOf(n) != e.Incarnation && m.joins(n, c.Voters): // never one that was put out
 			*e = m.entry(n, *e)
 			c.because("%s joins", m.name(n))
 		}
