@@ -77,9 +77,13 @@ func Restore(cfg Config, data []byte, now Time, random func() uint64) (*Member, 
 		return nil, fmt.Errorf("the state of the process before has format %d, not 1", s.Format)
 	}
 	for _, v := range []*View{s.Accepted, s.Active} {
-		if v != nil && len(v.Owners) != cfg.Buckets {
+		if v == nil {
+			continue
+		}
+		if len(v.Owners) != cfg.Buckets {
 			return nil, fmt.Errorf("the process before had %d buckets, the file has %d", len(v.Owners), cfg.Buckets)
 		}
+		v.note()
 	}
 	m := New(cfg, &Stored{s.Promised, s.Accepted}, now, random)
 	m.started, m.bornAt, m.sent, m.nextSend = s.Started, s.BornAt, s.Sent, now
