@@ -104,7 +104,7 @@ func isOpen(f Failure, s *Schedule) bool {
 	case "invariant 1":
 		return s.Available || has("duplicate ")
 	case "invariant 6":
-		return has("amnesia")
+		return has("amnesia") || has("duplicate ")
 	}
 	return false
 }
