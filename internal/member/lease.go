@@ -67,7 +67,7 @@ func (m *Member) rivalled() bool {
 			return true // unless it has heard this node since
 		case unproved && m.opposes(p.candLineage) && !m.activeHolds(n, p.candidate):
 			return true
-		case m.now-m.lastWord(n) < m.patience() && p.incarnation != 0 && m.opposes(servedLineage(&p.hb)):
+		case m.now-m.lastWord(n) < m.patience() && p.incarnation != 0 && m.opposes(m.servedLineage(&p.hb)):
 			return true
 		}
 	}
@@ -75,9 +75,12 @@ func (m *Member) rivalled() bool {
 }
 
 // servedLineage returns the line of views that a node serves in; 0: it serves
-// in none, or has no lease.
-func servedLineage(hb *Heartbeat) uint64 {
-	if !serving(hb.State) || hb.LeaseLeft <= 0 {
+// in none, or has no lease and gets none that this node does not grant.
+func (m *Member) servedLineage(hb *Heartbeat) uint64 {
+	if !serving(hb.State) {
+		return 0
+	}
+	if v := m.find(hb.Active); hb.LeaseLeft <= 0 && v != nil && v.Voters.Len() == 2 && v.Voters.Has(m.cfg.Self) {
 		return 0
 	}
 	return hb.Lineage

@@ -163,7 +163,7 @@ func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verd
 	if hb.Alone && m.cfg.Available {
 		p.warnedAt = arrived
 	}
-	if p.warnedAt == arrived || m.opposes(servedLineage(hb)) {
+	if p.warnedAt == arrived || m.opposes(m.servedLineage(hb)) {
 		m.rivalAt = m.now
 	}
 	fresh := false
@@ -230,7 +230,7 @@ func (m *Member) greet(p *peer, arrived Time, msg *Message, hb *Heartbeat) Verdi
 				m.changed = true // echo it soon, so that it can prove itself
 			}
 			p.candidate, p.candSent, p.candArrived = msg.Incarnation, hb.Sent, arrived
-			p.candLineage = servedLineage(hb)
+			p.candLineage = m.servedLineage(hb)
 		}
 		return Unproved
 	}
