@@ -180,7 +180,7 @@ func (m *Member) activate(v *View) {
 	switch {
 	case serving && !holds:
 		m.fence("the others went on without it: " + v.Reason)
-	case serving && prev != nil && prev.Lineage != v.Lineage && v.Parent != prev.ID() && !m.goesAlone(v):
+	case serving && prev != nil && prev.Lineage != v.Lineage && v.Parent != prev.ID() && v.Voters != Set(0).With(m.cfg.Self):
 		m.fence("other nodes went on without it and prevail")
 	case holds && m.state != Fenced:
 		m.inView = true
