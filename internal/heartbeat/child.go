@@ -4,12 +4,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/bits"
 	"net"
 	"os"
 	"os/exec"
 	"sync"
 	"time"
 
+	"github.com/shoal-net/shoal/internal/member"
 	"golang.org/x/sys/unix"
 )
 
@@ -142,6 +144,41 @@ func (p *Process) Aim(targets []Target) error { return p.tell(command{Targets: &
 
 // Leave asks it to hand its buckets over and end: see Left.
 func (p *Process) Leave() error { return p.tell(command{Leave: true}) }
+
+// Swept answers Sweep, by its number: no flows of the cluster are left here.
+func (p *Process) Swept(number uint64) error { return p.tell(command{Swept: number}) }
+
+// Drained says of which buckets this node has no flows left, or is to give them
+// up all the same, when the table of that epoch was in force before they were
+// counted. Buckets that are not draining under it are passed over.
+func (p *Process) Drained(tableEpoch uint64, buckets []int) error {
+	d := drained{Epoch: tableEpoch}
+	for _, b := range buckets {
+		for len(d.Bits) <= b/8 {
+			d.Bits = append(d.Bits, 0)
+		}
+		d.Bits[b/8] |= 1 << (b % 8)
+	}
+	return p.tell(command{Drained: &d})
+}
+
+// buckets is what Drained was given.
+func (d *drained) buckets() (all []int) {
+	for i, left := range d.Bits {
+		for ; left != 0; left &= left - 1 {
+			all = append(all, 8*i+bits.TrailingZeros8(left))
+		}
+	}
+	return all
+}
+
+// Health says the largest weight that this node's checks allow it,
+// 0..cluster.MaxWeight. Until it is told the process knows no limit.
+func (p *Process) Health(limit uint16) error { return p.tell(command{Health: &limit}) }
+
+// Order asks for something about a node, instead of what was asked for before.
+// The view shows when it is done.
+func (p *Process) Order(o member.Order) error { return p.tell(command{Order: &o}) }
 
 // HandOver asks it to let the process behind the socket go on in its place: see
 // HandedOver and Kept.

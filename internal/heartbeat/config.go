@@ -5,6 +5,15 @@ import (
 	"github.com/shoal-net/shoal/internal/member"
 )
 
+// keepFlows is false as long as the agents of a cluster do not pass the UDP
+// flows of a bucket on to its new owner, who would wait for them: buckets move
+// at once, with all that is in them.
+const keepFlows = false
+
+// KeepsFlows reports whether flows stay with the old owner of a bucket that
+// moves. Then the agent has to count and to destroy them: see Sweep.
+func KeepsFlows(c *cluster.Cluster) bool { return keepFlows && c.KeepsFlows() }
+
 // memberConfig is the part of a cluster's description that the protocol needs.
 func memberConfig(c *cluster.Cluster) member.Config {
 	cfg := member.Config{
@@ -13,6 +22,9 @@ func memberConfig(c *cluster.Cluster) member.Config {
 		Lease:     c.Lease,
 		Buckets:   c.Hash.Buckets,
 		Available: c.Membership.Partition.GoesAlone(len(c.Nodes)),
+		Keep:      KeepsFlows(c),
+		HoldUDP:   c.KeepsUDP(),
+		KeepIll:   c.Health.AllUnhealthy == cluster.UnhealthyKeep,
 	}
 	for _, n := range c.Nodes {
 		id := member.NodeID(n.ID)

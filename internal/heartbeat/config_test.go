@@ -25,7 +25,7 @@ func TestMemberConfig(t *testing.T) {
 	settings, _ := c.Settings()
 	want := member.Config{
 		Self: 2, Listed: 1<<1 | 1<<63, Weight: 250, Interval: 20 * time.Millisecond, Lease: time.Second, Buckets: 64,
-		Interfaces: []string{"eth1", "eth2", "eth3"}, Cluster: 0b011, Settings: settings, Available: true,
+		Interfaces: []string{"eth1", "eth2", "eth3"}, Cluster: 0b011, Settings: settings, Available: true, KeepIll: true,
 	}
 	want.Names[2], want.Names[64] = "beta", "last"
 	if diff := cmp.Diff(want, memberConfig(c)); diff != "" {
@@ -33,8 +33,17 @@ func TestMemberConfig(t *testing.T) {
 	}
 	c.Nodes[0].VoterOnly = true
 	c.Membership.Partition = cluster.Majority
-	if got := memberConfig(c); got.Weight != 0 || got.Available {
+	c.Health.AllUnhealthy = cluster.UnhealthyDrop
+	if got := memberConfig(c); got.Weight != 0 || got.Available || got.KeepIll {
 		t.Errorf("a voter with partition: majority: %+v", got)
+	}
+	c.Handover = cluster.Handover{Drain: time.Hour, UDP: cluster.UDPKeep}
+	if got := memberConfig(c); got.Keep != keepFlows || !got.HoldUDP {
+		t.Errorf("flows stay where they are: %+v", got)
+	}
+	c.Handover.Drain = 0
+	if got := memberConfig(c); got.Keep || got.HoldUDP {
+		t.Errorf("drain: 0: %+v", got)
 	}
 	if paths, names := makePaths(c); len(paths) != 3 || paths[2].ifc != nil || paths[1].ifc.Name != "eth2" || names[2] != "eth3" {
 		t.Errorf("paths %+v, %v", paths, names)

@@ -136,6 +136,9 @@ func (p *process) perform() {
 	if fx.Probe {
 		p.probes.ask()
 	}
+	if fx.Sweep != 0 {
+		p.agent.tell(Event{Kind: Sweep, Sweep: fx.Sweep})
+	}
 	for _, line := range fx.Logs {
 		p.log("%s", line)
 	}
@@ -214,6 +217,18 @@ func (p *process) obey(c *command, file int) {
 		p.watchFDs()
 	case c.Leave:
 		p.m.Leave(now)
+		p.perform()
+	case c.Swept != 0:
+		p.m.Swept(now, c.Swept)
+		p.perform()
+	case c.Drained != nil:
+		p.m.Drained(now, c.Drained.Epoch, c.Drained.buckets())
+		p.perform()
+	case c.Health != nil:
+		p.m.Health(now, *c.Health)
+		p.perform()
+	case c.Order != nil:
+		p.m.Order(now, *c.Order)
 		p.perform()
 	case c.Status:
 		s := p.status(now)

@@ -121,6 +121,9 @@ func (p *process) begin() error {
 	if p.control, err = dataplane.OpenControl(p.setup.Pins, p.cluster.Hash.Buckets); err != nil {
 		return err
 	}
+	// Of the process before (clause S3): flows that are destroyed now must not
+	// say so to their clients.
+	p.control.SetLease(p.control.Epoch(), 0)
 	p.m = member.New(memberConfig(p.cluster), stored, dataplane.Now(), random())
 	return nil
 }

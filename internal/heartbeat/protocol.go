@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/shoal-net/shoal/internal/cluster"
+	"github.com/shoal-net/shoal/internal/member"
 )
 
 // Setup is all that the process needs to know. It is as the agent has
@@ -33,6 +34,12 @@ type Target struct {
 // taking it makes no garbage.
 const alive = "alive"
 
+// drained is of which buckets this node has no flows left, or gives them up.
+type drained struct {
+	Epoch uint64 `json:"epoch"` // of the table in force before the flows were counted
+	Bits  []byte `json:"bits"`  // bucket b is bit b%8 of byte b/8: 8 KiB at most
+}
+
 // command is any other message of the agent. One field is set.
 type command struct {
 	Setup    *Setup    `json:"setup,omitempty"` // the first message
@@ -41,6 +48,11 @@ type command struct {
 	Leave    bool      `json:"leave,omitempty"`
 	Status   bool      `json:"status,omitempty"`
 	HandOver bool      `json:"hand_over,omitempty"` // to the process behind the socket that comes with it
+
+	Swept   uint64        `json:"swept,omitempty"` // the number of the Sweep that is done
+	Drained *drained      `json:"drained,omitempty"`
+	Health  *uint16       `json:"health,omitempty"` // the largest weight that it allows, 0..member.MaxWeight
+	Order   *member.Order `json:"order,omitempty"`
 }
 
 // Event is what the process tells the agent.
@@ -48,6 +60,7 @@ type Event struct {
 	Kind   EventKind `json:"kind"`
 	Text   string    `json:"text,omitempty"`   // of Log, Warning, Failed
 	Status *Status   `json:"status,omitempty"` // of Answer
+	Sweep  uint64    `json:"sweep,omitempty"`  // of Sweep: its number
 }
 
 // EventKind is what happened.
@@ -58,6 +71,7 @@ const (
 	Waiting    EventKind = "waiting"     // it is set up, and can take over at once
 	Ready      EventKind = "ready"       // it takes part
 	Serving    EventKind = "serving"     // it holds a lease, for the first time or again
+	Sweep      EventKind = "sweep"       // all flows of the cluster are to be destroyed here, then Process.Swept is to be called; asked again every second
 	Log        EventKind = "log"         // Text is for the log
 	Warning    EventKind = "warning"     // likewise
 	Answer     EventKind = "answer"      // to Process.Status

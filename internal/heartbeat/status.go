@@ -34,7 +34,7 @@ type ViewStatus struct {
 	Reason      string  `json:"reason"`
 	Voters      []int   `json:"voters"`
 	Alone       bool    `json:"alone"`  // chosen without a majority (partition: available)
-	Moving      int     `json:"moving"` // buckets whose old owner has not let go yet
+	Moving      int     `json:"moving"` // buckets whose old owners are not done with them yet
 }
 
 // NodeStatus is a node as this one sees it.
@@ -45,8 +45,14 @@ type NodeStatus struct {
 	State       string             `json:"state"` // in the view
 	Says        string             `json:"says"`  // of itself; empty: it is not heard
 	Voter       bool               `json:"voter"`
-	Weight      int                `json:"weight"`
-	Buckets     int                `json:"buckets"`
+	Weight      int                `json:"weight"`         // as it counts in the view
+	DrainedBy   int                `json:"drained_by"`     // the node where the drain was asked for; 0: it is not drained
+	Ordered     int                `json:"ordered_weight"` // instead of the file's, where OrderedBy is not 0 …
+	OrderedBy   int                `json:"ordered_by"`     // … the node where that was asked for
+	HealthLimit int                `json:"health_limit"`   // the largest weight that its checks allow, as it said last; -1: it is not heard
+	Buckets     int                `json:"buckets"`        // that it owns, also while it acquires them
+	Draining    int                `json:"draining"`       // that it gave up, and has flows of still
+	Acquiring   int                `json:"acquiring"`      // that it owns, while others have flows of them still
 	Present     bool               `json:"present"`        // heard of late
 	LastHeardMS map[string]float64 `json:"last_heard_ms"`  // by interface; none: never
 	HearsUs     []string           `json:"hears_us"`       // interfaces on which both hear each other
@@ -85,6 +91,7 @@ func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 
 func (p *process) status(now time.Duration) Status {
 	ms := p.m.Status(now)
+	draining, acquiring, moving := p.m.Moving()
 	s := Status{
 		State: stateWord(ms.State), Held: ms.Held, Voting: ms.Voting,
 		LeaseLeftMS: max(0, milliseconds(ms.LeaseLeft)),
@@ -98,8 +105,13 @@ func (p *process) status(now time.Duration) Status {
 	}
 	if ms.View != nil {
 		s.View = viewStatus(&ms, now)
+		s.View.Moving = moving
 	}
 	s.Nodes = p.nodeStatus(&ms, now)
+	for i := range s.Nodes {
+		n := &s.Nodes[i]
+		n.Draining, n.Acquiring = draining[n.ID], acquiring[n.ID]
+	}
 	for i := range p.paths {
 		s.Interfaces = append(s.Interfaces, p.interfaceStatus(i))
 	}
@@ -113,7 +125,7 @@ func viewStatus(ms *member.Status, now time.Duration) *ViewStatus {
 		Epoch: uint64(v.Epoch), Round: uint64(v.Epoch) >> 8, Proposer: int(v.Epoch.Proposer()),
 		Coordinator: int(ms.Coordinator), Digest: fmt.Sprintf("%x", v.Digest[:]),
 		SinceMS: milliseconds(now - ms.ViewSince), Reason: v.Reason, Alone: v.Alone,
-		Voters: []int{}, Moving: moving(ms),
+		Voters: []int{},
 	}
 	for n := member.NodeID(1); n <= member.MaxNodes; n++ {
 		if v.Voters.Has(n) {
@@ -121,22 +133,6 @@ func viewStatus(ms *member.Status, now time.Duration) *ViewStatus {
 		}
 	}
 	return s
-}
-
-// moving counts the buckets whose old owners are not known to have let go.
-func moving(ms *member.Status) (n int) {
-	behind := member.Set(0)
-	for _, peer := range ms.Peers {
-		if peer.Present && peer.Active.Epoch < ms.View.Epoch {
-			behind = behind.With(peer.ID)
-		}
-	}
-	for _, m := range ms.View.Moves {
-		if m.Old&behind != 0 {
-			n++
-		}
-	}
-	return n
 }
 
 func (p *process) nodeStatus(ms *member.Status, now time.Duration) (nodes []NodeStatus) {
@@ -148,11 +144,12 @@ func (p *process) nodeStatus(ms *member.Status, now time.Duration) (nodes []Node
 	}
 	add := func(id member.NodeID) *NodeStatus {
 		node, _ := p.cluster.Node(int(id))
-		s := NodeStatus{ID: int(id), Name: node.Name, Buckets: owned[id], State: "unknown",
+		s := NodeStatus{ID: int(id), Name: node.Name, Buckets: owned[id], State: "unknown", HealthLimit: -1,
 			LastHeardMS: map[string]float64{}, HearsUs: []string{}, DiffersIn: []string{}}
 		if ms.View != nil {
 			e := ms.View.Members[id-1]
 			s.State, s.Weight, s.Voter = stateWord(e.State), int(e.Weight), ms.View.Voters.Has(id)
+			s.DrainedBy, s.Ordered, s.OrderedBy = int(e.Drained), int(e.Ordered), int(e.OrderedBy)
 		}
 		nodes = append(nodes, s)
 		return &nodes[len(nodes)-1]
@@ -163,6 +160,7 @@ func (p *process) nodeStatus(ms *member.Status, now time.Duration) (nodes []Node
 		s.Says = stateWord(ms.State)
 		s.LeaseLeftMS = max(0, milliseconds(ms.LeaseLeft))
 		s.LatenessMS = milliseconds(p.late.lastMinute(now))
+		s.HealthLimit = int(ms.Limit)
 	}
 	done := false
 	for i := range ms.Peers {
@@ -184,6 +182,7 @@ func (p *process) peerStatus(s *NodeStatus, peer *member.PeerStatus, ms *member.
 		s.Says = stateWord(peer.State)
 		s.LeaseLeftMS = max(0, milliseconds(peer.LeaseLeft))
 		s.LatenessMS = milliseconds(peer.Lateness)
+		s.HealthLimit = int(peer.Limit)
 		s.SameView = ms.View != nil && peer.Active == ms.View.ID()
 	}
 	for i := range p.paths {
