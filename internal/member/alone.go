@@ -29,10 +29,12 @@ func (m *Member) alone() bool {
 }
 
 // heardElsewhere reports whether another node that this one hears does not
-// suspect n.
+// suspect n, or serves and may not hear this one.
 func (m *Member) heardElsewhere(n NodeID) bool {
-	for _, o := range m.live {
-		if o != n && m.hears(o) && !m.peers[o].hb.Suspects.Has(n) {
+	for o := range m.met() {
+		p := &m.peers[o]
+		deaf := p.candidate != 0 && m.now-p.candArrived < m.patience() && p.candLineage != 0
+		if o != n && (deaf || m.hears(o) && !p.hb.Suspects.Has(n)) {
 			return true
 		}
 	}
