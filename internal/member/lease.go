@@ -194,20 +194,31 @@ func (m *Member) reincarnate() {
 	}
 }
 
-// shun grants no leases to nodes that are heard but have not acted for a lease
-// and more on a view that they are in: they may be deaf, and never learn of it.
-// After P of that they can be put out as if they were silent (clause L6).
+// shun grants no leases to nodes that are heard but are deaf to this one, or have
+// not acted for a lease and more on a view that they are in: they may never
+// learn that others wait for their word. After P of that they can be put out as
+// if they were silent (clause L6).
 func (m *Member) shun() {
 	idle := m.idle()
 	for n := range m.met() {
 		p := &m.peers[n]
 		switch {
-		case !idle.Has(n) || m.now-m.lastWord(n) >= m.patience():
+		case !idle.Has(n) && !m.deaf(n) || m.now-m.lastWord(n) >= m.patience():
 			p.shunned = 0
 		case p.shunned == 0:
 			p.shunned = m.now
 		}
 	}
+}
+
+// deaf reports whether a node has echoed nothing for a lease and more.
+func (m *Member) deaf(n NodeID) bool {
+	p := &m.peers[n]
+	since := max(p.fresh, p.met, m.bornAt, m.started+m.patience())
+	if p.candArrived > p.arrived {
+		since = max(p.candMet, m.bornAt, m.started+m.patience())
+	}
+	return m.now-since > m.cfg.Lease+2*m.cfg.Interval
 }
 
 // idle is the set of nodes that have not acted for a lease and more on a view

@@ -7,11 +7,13 @@ type peer struct {
 	incarnation Incarnation // 0: none has proved to be alive
 	past        [4]Incarnation
 	candidate   Incarnation // heard, but has not echoed this node yet
+	candMet     Time        // when it was heard first
 	candSent    Time
 	candArrived Time
 	candLineage uint64              // of the views that it serves in; 0: none
 	warnedAt    Time                // when it last warned that it may go on alone
 	hb          Heartbeat           // the newest of incarnation
+	met         Time                // when it proved to be alive
 	arrived     Time                // of hb, this node's clock
 	heard       [MaxInterfaces]Time // newest arrival by interface, this node's clock
 	stamps      [MaxInterfaces]Time // newest Sent by interface, the peer's clock
@@ -227,6 +229,7 @@ func (m *Member) greet(p *peer, arrived Time, msg *Message, hb *Heartbeat) Verdi
 		if p.candidate != msg.Incarnation || hb.Sent > p.candSent {
 			if p.candidate != msg.Incarnation {
 				m.stranger(msg.From)
+				p.candMet = m.now
 				m.changed = true // echo it soon, so that it can prove itself
 			}
 			p.candidate, p.candSent, p.candArrived = msg.Incarnation, hb.Sent, arrived
@@ -236,7 +239,7 @@ func (m *Member) greet(p *peer, arrived Time, msg *Message, hb *Heartbeat) Verdi
 	}
 	p.bury(p.incarnation)
 	p.bury(hb.Previous)
-	*p = peer{incarnation: msg.Incarnation, past: p.past, echoed: p.echoed, arrived: arrived,
+	*p = peer{incarnation: msg.Incarnation, met: m.now, past: p.past, echoed: p.echoed, arrived: arrived,
 		listed: p.listed, listedAt: p.listedAt, warnedAt: p.warnedAt}
 	m.changed = true
 	return Taken

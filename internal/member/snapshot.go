@@ -106,7 +106,7 @@ func Restore(cfg Config, data []byte, now Time, random func() uint64) (*Member, 
 		m.peers[n] = peer{
 			incarnation: q.Incarnation, past: q.Past, hb: q.Heartbeat, arrived: q.Arrived,
 			heard: q.Heard, stamps: q.Stamps, echoed: q.Echoed, fresh: q.Fresh, grant: q.Grant, grantOf: q.GrantOf,
-			listed: q.Listed, listedAt: q.ListedAt, since: now,
+			listed: q.Listed, listedAt: q.ListedAt, since: now, met: now,
 		}
 		m.note(n)
 	}
