@@ -2,6 +2,7 @@ package member
 
 import (
 	"crypto/sha256"
+	"slices"
 
 	"github.com/shoal-net/shoal/internal/share"
 )
@@ -101,8 +102,7 @@ func (m *Member) takeOver() {
 		return
 	}
 	m.drainsChanged = false
-	// What it has and keeps, it has from owners that have left it.
-	keeps := m.tabled != nil && m.tabled.Lineage == m.active.Lineage
+	since, known := m.viewsSince(m.tabled)
 	m.tabled, m.waiting = m.active, waiting&m.active.leavers
 	moves := m.active.Moves
 	for b, n := range m.active.Owners {
@@ -110,13 +110,32 @@ func (m *Member) takeOver() {
 		if len(moves) > 0 && int(moves[0].Bucket) == b {
 			old, moves = moves[0].Old, moves[1:]
 		}
-		was := byte(foreign)
-		if keeps {
-			was = m.states[b]
+		// What it has and keeps, it has from owners that have left it; but not
+		// what was another's in a view that it has not acted on.
+		was := m.states[b]
+		if !known || slices.ContainsFunc(since, func(v *View) bool { return v.Owners[b] != m.cfg.Self }) {
+			was = foreign
 		}
 		m.states[b] = m.stateIn(b, n, old, waiting, was)
 	}
 	m.table()
+}
+
+// viewsSince returns the views between one that this node acted on and the one
+// in force, and whether they are known.
+func (m *Member) viewsSince(v *View) (between []*View, known bool) {
+	if v == nil {
+		return nil, false
+	}
+	for at := m.active; at != v; between = append(between, at) {
+		if at = m.find(at.Parent); at == nil || at.Epoch < v.Epoch {
+			return nil, false
+		}
+		if at == v {
+			break
+		}
+	}
+	return between, true
 }
 
 // table hands the table over.
