@@ -194,6 +194,17 @@ func (m *Member) activate(v *View) {
 	}
 }
 
+// remembered reports whether a node is heard that has accepted a view and has
+// not proved itself: one whose file does not have this node yet, perhaps.
+func (m *Member) remembered() bool {
+	for n := range m.met() {
+		if p := &m.peers[n]; p.candKnows && p.candArrived > p.arrived && m.now-p.candArrived < m.patience() {
+			return true
+		}
+	}
+	return false
+}
+
 // recover ends amnesia: a node without memory may vote when it has heard so
 // many others that one of them knows of any view that it helped to choose, or
 // when so many have no memory that no lease can stand (clause R3).
@@ -232,7 +243,7 @@ func (m *Member) recover() {
 		}
 	}
 	quorum := voters.Len()/2 + 1
-	if knowing < voters.Len()-quorum+1 && 2*forgetful <= voters.Len() {
+	if knowing < voters.Len()-quorum+1 && (2*forgetful <= voters.Len() || m.remembered()) {
 		return
 	}
 	if newest != m.wanted.accepted {
