@@ -38,7 +38,7 @@
 //     have lost their memory. Each lineage is a chain of its own, and with
 //     partition: available there may be several; without, there is one.
 //
-// What does not hold yet, in about one of 400 random schedules: with
+// What does not hold yet, in about one of 2,000 random schedules: with
 // partition: available one of two may lose its lease when the other one dies or
 // comes back for a moment (invariants 3 and 4), and, rarely, two that hear each
 // other now and then may both serve; with either setting, failover after several
@@ -46,5 +46,6 @@
 // all they knew, or know nothing yet, views may begin anew beside those that one
 // of them remembers; and of two hosts with one id the second may be taken for
 // the next life of the first. TestSchedules counts these, and tolerates nothing
-// else.
+// else. One of some 50,000 breaks something else: nodes without memory whose
+// files contradict those of a cluster that they cannot hear found another one.
 package sim
