@@ -50,7 +50,9 @@ type Agent struct {
 	state   *State
 	links   []*attached
 
-	heart    *heartbeat.Process                // the loop's
+	heart    *heartbeat.Process // the loop's
+	keeping  *keeping           // nil: flows are not kept, or the agent gives way
+	health   wellness
 	look     <-chan time.Time                  // when to look again for hosts outside, none having been found
 	asked    atomic.Pointer[heartbeat.Process] // the same, for questions
 	progress atomic.Int64                      // when the loop last began anew, Unix time in ns
@@ -198,6 +200,9 @@ func (a *Agent) up() error {
 			return err
 		}
 		a.log.Info("connection tracking is on", "table", "shoal-"+a.cluster.Name, "why", "key: original looks connections up")
+	}
+	if err := a.checkTracking(); err != nil {
+		return err
 	}
 	if err := a.setSysctls(); err != nil {
 		return err

@@ -40,6 +40,12 @@ func (a *Agent) runMembers(ctx context.Context, o *Options) error {
 	if err := a.up(); err != nil {
 		return err
 	}
+	if err := a.startKeeping(); err != nil {
+		return err
+	}
+	defer a.stopKeeping()
+	a.watchHealth(o.replaced != nil)
+	defer a.stopHealth()
 	if err := a.startHeartbeat(o.replaced); err != nil {
 		return err
 	}
@@ -65,6 +71,7 @@ func (a *Agent) startHeartbeat(t *takeover) error {
 	}
 	a.heart = p
 	a.asked.Store(p)
+	a.tellHealth()
 	go a.showLife(p)
 	if self, err := readProcess(p.PID()); err == nil {
 		a.state.Heartbeat = ProcessID{PID: p.PID(), StartTime: self.start}
@@ -118,6 +125,8 @@ func (a *Agent) memberLoop(ctx context.Context, events <-chan netdev.Event, o *O
 			a.aim()
 		case <-a.look:
 			a.aim()
+		case s := <-a.health.states:
+			a.takeHealth(s)
 		case e, ok := <-told:
 			if ok {
 				a.hearProcess(e, o)
@@ -158,6 +167,8 @@ func (a *Agent) hearProcess(e heartbeat.Event, o *Options) {
 		}
 	case heartbeat.Serving:
 		a.log.Info("serving", "cluster", a.cluster.Name, "node", a.cluster.Self)
+	case heartbeat.Sweep:
+		a.sweep(e.Sweep)
 	case heartbeat.Log:
 		a.log.Info(e.Text)
 	case heartbeat.Warning:
@@ -248,7 +259,9 @@ func (a *Agent) reload(o *Options) error {
 	if err := a.heart.Reload(heartbeat.NewSetup(next, a.paths.Pins(), a.paths.memory())); err != nil {
 		return fmt.Errorf("give the heartbeat process the new file: %w", err)
 	}
+	before := a.cluster.Health.Checks
 	a.setCluster(next)
+	a.reloadHealth(before)
 	a.log.Info("took the file over again", "nodes", len(next.Nodes))
 	return a.state.save(a.paths)
 }

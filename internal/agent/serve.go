@@ -19,6 +19,7 @@ import (
 const (
 	opStatus  = "status"  // → heartbeat.Status
 	opReload  = "reload"  // the file, again
+	opOrder   = "order"   // member.Order, for whoever proposes views
 	opReplace = "replace" // hand over to the agent that asks: see takeover
 )
 
@@ -61,6 +62,8 @@ func (a *Agent) answer(q request, o *Options) (done bool, err error) {
 	switch q.Op {
 	case opReload:
 		failed = a.reload(o)
+	case opOrder:
+		failed = a.order(q.Args)
 	case opReplace:
 		done, failed = a.handOver(q, o)
 	default:
@@ -206,6 +209,7 @@ func (a *Agent) handOver(q request, o *Options) (bool, error) {
 	if err := a.cluster.CheckReload(next); err != nil {
 		return false, err
 	}
+	a.stopKeeping()
 	if err := a.plane.Close(); err != nil {
 		return false, err
 	}
@@ -291,7 +295,7 @@ func (a *Agent) reopen() error {
 		plane, err := dataplane.OpenInPlace(a.paths.Pins(), a.cluster)
 		if err == nil {
 			a.plane = plane
-			return a.state.save(a.paths)
+			return errors.Join(a.startKeeping(), a.state.save(a.paths))
 		}
 		if !errors.Is(err, dataplane.ErrLocked) || time.Now().After(deadline) {
 			return err

@@ -47,7 +47,7 @@ var rules = []rule{
 	{"internal/heartbeat", libraries, imports("internal/cluster", "internal/member", "internal/wire",
 		"internal/dataplane", "internal/transport")},
 	{"internal/agent", libraries, imports("match", "internal/cluster", "internal/share", "internal/member",
-		"internal/dataplane", "internal/health", "internal/netdev", "internal/control", "internal/heartbeat")},
+		"internal/dataplane", "internal/flows", "internal/health", "internal/netdev", "internal/control", "internal/heartbeat")},
 	{"internal/cli", libraries, imports("match", "internal/cluster", "internal/share",
 		"internal/capture", "internal/config", "internal/lab", "internal/agent", "internal/heartbeat")},
 	{"cmd/shoal", stdlib, imports("internal/cli")},

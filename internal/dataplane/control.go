@@ -106,6 +106,13 @@ func (c *control) table(buckets int) (epoch uint64, states []State) {
 	return atomic.LoadUint64(&c.shared.TableEpoch[half]), states
 }
 
+// acts reports whether packets of owned buckets are let pass: lease_valid of
+// bpf/bucket.h.
+func (c *control) acts() bool {
+	return time.Duration(atomic.LoadUint64(&c.shared.LeaseDeadline)) > Now() &&
+		c.epoch() >= atomic.LoadUint64(&c.shared.LeaseEpoch)
+}
+
 // epoch returns the epoch of the active half.
 func (c *control) epoch() uint64 {
 	return atomic.LoadUint64(&c.shared.TableEpoch[atomic.LoadUint32(&c.shared.Active)&1])

@@ -202,6 +202,17 @@ func (p *Plane) Owns(bucket int) bool {
 	return p.control.state(bucket) == Owned
 }
 
+// Table returns the table in force and its epoch, and whether the node acts on
+// it: under a lease. It may be called beside all else but Close.
+func (p *Plane) Table() (epoch uint64, states []State, acts bool) {
+	epoch, states = p.control.table(p.cluster.Hash.Buckets)
+	return epoch, states, p.control.acts()
+}
+
+// State returns the state of a bucket in the table in force. It may be called
+// beside all else but Close.
+func (p *Plane) State(bucket int) State { return p.control.state(bucket) }
+
 // SetLease lets the node act until the deadline (see Now), with tables of that
 // epoch and later ones. A deadline of 0 ends the lease.
 func (p *Plane) SetLease(epoch uint64, deadline time.Duration) { p.control.setLease(epoch, deadline) }

@@ -14,8 +14,8 @@ const keepFlows = false
 // moves. Then the agent has to count and to destroy them: see Sweep.
 func KeepsFlows(c *cluster.Cluster) bool { return keepFlows && c.KeepsFlows() }
 
-// memberConfig is the part of a cluster's description that the protocol needs.
-func memberConfig(c *cluster.Cluster) member.Config {
+// MemberConfig is the part of a cluster's description that the protocol needs.
+func MemberConfig(c *cluster.Cluster) member.Config {
 	cfg := member.Config{
 		Self:      member.NodeID(c.Self),
 		Interval:  c.Membership.Heartbeat,

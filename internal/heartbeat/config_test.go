@@ -28,21 +28,21 @@ func TestMemberConfig(t *testing.T) {
 		Interfaces: []string{"eth1", "eth2", "eth3"}, Cluster: 0b011, Settings: settings, Available: true, KeepIll: true,
 	}
 	want.Names[2], want.Names[64] = "beta", "last"
-	if diff := cmp.Diff(want, memberConfig(c)); diff != "" {
+	if diff := cmp.Diff(want, MemberConfig(c)); diff != "" {
 		t.Error(diff)
 	}
 	c.Nodes[0].VoterOnly = true
 	c.Membership.Partition = cluster.Majority
 	c.Health.AllUnhealthy = cluster.UnhealthyDrop
-	if got := memberConfig(c); got.Weight != 0 || got.Available || got.KeepIll {
+	if got := MemberConfig(c); got.Weight != 0 || got.Available || got.KeepIll {
 		t.Errorf("a voter with partition: majority: %+v", got)
 	}
 	c.Handover = cluster.Handover{Drain: time.Hour, UDP: cluster.UDPKeep}
-	if got := memberConfig(c); got.Keep != keepFlows || !got.HoldUDP {
+	if got := MemberConfig(c); got.Keep != keepFlows || !got.HoldUDP {
 		t.Errorf("flows stay where they are: %+v", got)
 	}
 	c.Handover.Drain = 0
-	if got := memberConfig(c); got.Keep || got.HoldUDP {
+	if got := MemberConfig(c); got.Keep || got.HoldUDP {
 		t.Errorf("drain: 0: %+v", got)
 	}
 	if paths, names := makePaths(c); len(paths) != 3 || paths[2].ifc != nil || paths[1].ifc.Name != "eth2" || names[2] != "eth3" {

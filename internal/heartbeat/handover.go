@@ -114,7 +114,7 @@ func (p *process) takeOver() error {
 	if p.control, err = dataplane.OpenControl(p.setup.Pins, p.cluster.Hash.Buckets); err != nil {
 		return err
 	}
-	if p.m, err = member.Restore(memberConfig(p.cluster), state, dataplane.Now(), random()); err != nil {
+	if p.m, err = member.Restore(MemberConfig(p.cluster), state, dataplane.Now(), random()); err != nil {
 		return err
 	}
 	if _, err := f.Write([]byte{prepared}); err != nil {

@@ -99,7 +99,7 @@ func (p *process) reload(s *Setup) string {
 		}
 		p.openPaths()
 	}
-	p.m.Reload(dataplane.Now(), memberConfig(p.cluster))
+	p.m.Reload(dataplane.Now(), MemberConfig(p.cluster))
 	p.perform()
 	return ""
 }

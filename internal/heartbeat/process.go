@@ -124,7 +124,7 @@ func (p *process) begin() error {
 	// Of the process before (clause S3): flows that are destroyed now must not
 	// say so to their clients.
 	p.control.SetLease(p.control.Epoch(), 0)
-	p.m = member.New(memberConfig(p.cluster), stored, dataplane.Now(), random())
+	p.m = member.New(MemberConfig(p.cluster), stored, dataplane.Now(), random())
 	return nil
 }
 

@@ -45,6 +45,7 @@ type NodeStatus struct {
 	State       string             `json:"state"` // in the view
 	Says        string             `json:"says"`  // of itself; empty: it is not heard
 	Voter       bool               `json:"voter"`
+	VotesOnly   bool               `json:"votes_only"`     // `serve: false` in the file here
 	Weight      int                `json:"weight"`         // as it counts in the view
 	DrainedBy   int                `json:"drained_by"`     // the node where the drain was asked for; 0: it is not drained
 	Ordered     int                `json:"ordered_weight"` // instead of the file's, where OrderedBy is not 0 …
@@ -144,7 +145,7 @@ func (p *process) nodeStatus(ms *member.Status, now time.Duration) (nodes []Node
 	}
 	add := func(id member.NodeID) *NodeStatus {
 		node, _ := p.cluster.Node(int(id))
-		s := NodeStatus{ID: int(id), Name: node.Name, Buckets: owned[id], State: "unknown", HealthLimit: -1,
+		s := NodeStatus{ID: int(id), Name: node.Name, VotesOnly: node.VoterOnly, Buckets: owned[id], State: "unknown", HealthLimit: -1,
 			LastHeardMS: map[string]float64{}, HearsUs: []string{}, DiffersIn: []string{}}
 		if ms.View != nil {
 			e := ms.View.Members[id-1]
