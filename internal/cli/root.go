@@ -119,6 +119,9 @@ func rootCommand(env *Env) *cobra.Command {
 		downCommand(env),
 		statusCommand(env),
 		reloadCommand(env),
+		drainCommand(env),
+		undrainCommand(env),
+		weightCommand(env),
 		labCommand(env),
 		heartbeatCommand(),
 	)
