@@ -1,7 +1,7 @@
 // Command bench measures what a packet costs: the data plane's programs by test
 // runs, foreign packets end to end beside what else takes the same decision, and
-// bulk TCP transfers; and how long clients have no service when a node fails. It
-// writes tables and plots into docs/benchmarks.
+// bulk TCP transfers; how long clients have no service when a node fails; and what
+// nodes spend on knowing each other. It writes tables and plots into docs/benchmarks.
 //
 // It needs root, Linux 6.6, and iptables, nft and keepalived for the peers. All that it makes
 // lives in namespaces of its own and ends with it.
@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -24,18 +26,21 @@ type effort struct {
 	transfers int // rounds of transfers
 	long      time.Duration
 	failovers int // rounds of faults
+	controls  int // rounds of watching heartbeat processes
+	watch     time.Duration
 }
 
 var (
-	full  = effort{rounds: 21, repeats: 500_000, frames: 200_000, transfers: 7, long: 2 * time.Second, failovers: 7}
-	smoke = effort{rounds: 1, repeats: 1000, frames: 1000, transfers: 1, long: 50 * time.Millisecond, failovers: 1}
+	full  = effort{rounds: 21, repeats: 500_000, frames: 200_000, transfers: 7, long: 2 * time.Second, failovers: 7, controls: 3, watch: 10 * time.Second}
+	smoke = effort{rounds: 1, repeats: 1000, frames: 1000, transfers: 1, long: 50 * time.Millisecond, failovers: 1, controls: 1, watch: 200 * time.Millisecond}
 )
 
 func main() {
 	quick := flag.Bool("quick", false, "measure next to nothing and write nothing: does it run, with all its rows?")
 	dir := flag.String("o", "docs/benchmarks", "write tables and plots into this `directory`")
+	only := flag.String("only", "", "only these `parts`: "+strings.Join(partNames(), ","))
 	flag.Parse()
-	if err := start(*quick, *dir); err != nil {
+	if err := start(*quick, *dir, *only); err != nil {
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) { // the child has said why
 			fmt.Fprintln(os.Stderr, "bench:", err)
@@ -44,7 +49,11 @@ func main() {
 	}
 }
 
-func start(quick bool, dir string) error {
+func start(quick bool, dir, only string) error {
+	chosen, err := choose(only)
+	if err != nil {
+		return err
+	}
 	if os.Getenv(childMark) == "" {
 		return runIsolated()
 	}
@@ -52,9 +61,16 @@ func start(quick bool, dir string) error {
 	if quick {
 		amount = smoke
 	}
-	r, err := measureAll(amount)
+	bpffs, err := mountBPF()
 	if err != nil {
 		return err
+	}
+	r := &report{}
+	for _, p := range chosen {
+		fmt.Fprintln(os.Stderr, p.name+"…")
+		if err := p.measure(r, bpffs, amount); err != nil {
+			return fmt.Errorf("measure %s: %w", p.name, err)
+		}
 	}
 	if err := r.complete(amount); err != nil {
 		return err
@@ -66,28 +82,53 @@ func start(quick bool, dir string) error {
 	return r.write(dir)
 }
 
-// measureAll runs the parts one after the other.
-func measureAll(amount effort) (*report, error) {
-	bpffs, err := mountBPF()
-	if err != nil {
-		return nil, err
+// part is what can be measured alone.
+type part struct {
+	name    string
+	measure func(r *report, bpffs string, amount effort) error
+}
+
+var parts = []part{
+	{"programs", func(r *report, bpffs string, amount effort) (err error) {
+		r.costs, err = measureCost(bpffs, amount.rounds, amount.repeats)
+		return err
+	}},
+	{"drops", func(r *report, bpffs string, amount effort) (err error) {
+		r.drops, err = measureDrops(bpffs, amount.rounds, amount.frames)
+		return err
+	}},
+	{"transfers", func(r *report, bpffs string, amount effort) (err error) {
+		r.transfers, err = measureTransfers(bpffs, amount.transfers, amount.long)
+		return err
+	}},
+	{"failover", func(r *report, _ string, amount effort) (err error) {
+		r.failovers, err = measureFailover(amount.failovers)
+		return err
+	}},
+	{"control", func(r *report, _ string, amount effort) (err error) {
+		r.controls, err = measureControl(amount.controls, amount.watch)
+		return err
+	}},
+}
+
+func partNames() (names []string) {
+	for _, p := range parts {
+		names = append(names, p.name)
 	}
-	r := &report{}
-	fmt.Fprintln(os.Stderr, "programs…")
-	if r.costs, err = measureCost(bpffs, amount.rounds, amount.repeats); err != nil {
-		return nil, fmt.Errorf("measure programs: %w", err)
+	return names
+}
+
+// choose returns the parts in a list with commas; an empty one has all.
+func choose(only string) (chosen []part, err error) {
+	if only == "" {
+		return parts, nil
 	}
-	fmt.Fprintln(os.Stderr, "drops…")
-	if r.drops, err = measureDrops(bpffs, amount.rounds, amount.frames); err != nil {
-		return nil, fmt.Errorf("measure drops: %w", err)
+	for _, name := range strings.Split(only, ",") {
+		i := slices.Index(partNames(), name)
+		if i < 0 {
+			return nil, fmt.Errorf("-only %s: the parts are %s", name, strings.Join(partNames(), ", "))
+		}
+		chosen = append(chosen, parts[i])
 	}
-	fmt.Fprintln(os.Stderr, "transfers…")
-	if r.transfers, err = measureTransfers(bpffs, amount.transfers, amount.long); err != nil {
-		return nil, fmt.Errorf("measure transfers: %w", err)
-	}
-	fmt.Fprintln(os.Stderr, "failover…")
-	if r.failovers, err = measureFailover(amount.failovers); err != nil {
-		return nil, fmt.Errorf("measure failover: %w", err)
-	}
-	return r, nil
+	return chosen, nil
 }

@@ -8,10 +8,40 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
+
+// page is a page that a run renews in parts.
+type page struct {
+	file     string
+	sections []section
+}
+
+type section struct{ name, table string }
+
+// pages are those that something was measured for.
+func (r *report) pages() (all []page) {
+	add := func(file string, sections ...section) {
+		sections = slices.DeleteFunc(sections, func(s section) bool { return s.table == "" })
+		if len(sections) > 0 {
+			all = append(all, page{file, sections})
+		}
+	}
+	ifAny := func(n int, table func() string) string {
+		if n == 0 {
+			return ""
+		}
+		return table()
+	}
+	add("README.md", section{"cost", ifAny(len(r.costs), r.costTable)}, section{"drop", ifAny(len(r.drops), r.dropTable)},
+		section{"transfer", ifAny(len(r.transfers), r.transferTable)})
+	add("failover.md", section{"failover", ifAny(len(r.failovers), r.failoverTable)})
+	add("control.md", section{"control", ifAny(len(r.controls), r.controlTable)})
+	return all
+}
 
 // write puts the tables between the marks in the pages of a directory, and the
 // plots beside them.
@@ -20,28 +50,23 @@ func (r *report) write(dir string) error {
 	if err != nil {
 		return err
 	}
-	err = writePage(filepath.Join(dir, "README.md"), map[string]string{
-		"machine": machine, "cost": r.costTable(), "drop": r.dropTable(), "transfer": r.transferTable(),
-	})
-	if err != nil {
-		return err
-	}
-	err = writePage(filepath.Join(dir, "failover.md"), map[string]string{"machine": machine, "failover": r.failoverTable()})
-	if err != nil {
-		return err
+	for _, p := range r.pages() {
+		if err := writePage(filepath.Join(dir, p.file), append(p.sections, section{"machine", machine})); err != nil {
+			return err
+		}
 	}
 	return r.plots(dir)
 }
 
 // writePage renews sections of a page by their names.
-func writePage(path string, sections map[string]string) error {
+func writePage(path string, sections []section) error {
 	page, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("read the page: %w", err)
 	}
 	text := string(page)
-	for name, section := range sections {
-		if text, err = replaceSection(text, name, section); err != nil {
+	for _, s := range sections {
+		if text, err = replaceSection(text, s.name, s.table); err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
 	}

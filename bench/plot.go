@@ -98,7 +98,7 @@ func save(p *plot.Plot, path string, width, height vg.Length) error {
 	return nil
 }
 
-// plots writes one plot for each table.
+// plots writes a plot for each table but the last.
 func (r *report) plots(dir string) error {
 	var costs, drops, transfers []bar
 	for i, c := range r.costs {
@@ -118,16 +118,23 @@ func (r *report) plots(dir string) error {
 			newBar(t.name+", upload", t.upload.median(), "%.1f", shoalColor),
 			newBar(t.name+", download", t.download.median(), "%.1f", lightColor))
 	}
-	if err := barPlot(filepath.Join(dir, "cost.svg"), "Paths through the programs: ns more than a bare drop", costs); err != nil {
-		return err
+	for _, p := range []struct {
+		file, title string
+		bars        []bar
+	}{
+		{"cost.svg", "Paths through the programs: ns more than a bare drop", costs},
+		{"drop.svg", "Another node's packet, from the wire to its drop: ns of CPU time", drops},
+		{"transfer.svg", "One TCP transfer: Gbit/s", transfers},
+		{"failover.svg", "A node fails: ms without service of the client that waits longest", r.failoverBars()},
+	} {
+		if len(p.bars) == 0 {
+			continue // not measured
+		}
+		if err := barPlot(filepath.Join(dir, p.file), p.title, p.bars); err != nil {
+			return err
+		}
 	}
-	if err := barPlot(filepath.Join(dir, "drop.svg"), "Another node's packet, from the wire to its drop: ns of CPU time", drops); err != nil {
-		return err
-	}
-	if err := barPlot(filepath.Join(dir, "transfer.svg"), "One TCP transfer: Gbit/s", transfers); err != nil {
-		return err
-	}
-	return barPlot(filepath.Join(dir, "failover.svg"), "A node fails: ms without service of the client that waits longest", r.failoverBars())
+	return nil
 }
 
 // newBar makes a bar; what noise took below zero has none.

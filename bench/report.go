@@ -12,6 +12,7 @@ type report struct {
 	drops     []dropResult
 	transfers []transferResult
 	failovers []failoverResult
+	controls  []controlResult
 }
 
 // complete says whether every row was measured in every round.
@@ -44,6 +45,14 @@ func (r *report) complete(amount effort) error {
 			}
 		}
 	}
+	for _, c := range r.controls {
+		name := fmt.Sprintf("%d nodes at %v", c.nodes, c.interval)
+		for _, s := range []sample{c.cpu, c.sent, c.received, c.kbits} {
+			if err := check(name, s, amount.controls); err != nil {
+				return err
+			}
+		}
+	}
 	for _, f := range r.failovers {
 		if len(f.gaps) != amount.failovers { // a frozen peer goes on answering: a gap may be 0
 			return fmt.Errorf("%s, %s: %d rounds, expected %d", f.name, f.fault.Name, len(f.gaps), amount.failovers)
@@ -52,9 +61,15 @@ func (r *report) complete(amount effort) error {
 	return nil
 }
 
-// text returns the tables as they go into the page.
+// text returns the tables as they go into the pages.
 func (r *report) text() string {
-	return r.costTable() + "\n" + r.dropTable() + "\n" + r.transferTable() + "\n" + r.failoverTable()
+	var all []string
+	for _, page := range r.pages() {
+		for _, section := range page.sections {
+			all = append(all, section.table)
+		}
+	}
+	return strings.Join(all, "\n")
 }
 
 // table returns a Markdown table; columns but the first are set to the right.
