@@ -18,14 +18,24 @@ func (m *Member) lastWord(n NodeID) Time { return max(m.peers[n].arrived, m.peer
 // not heard it for longer than any lease, so that no lease of the other stands
 // on its word; nor does anybody else hear it; and something outside the cluster
 // has answered since, so that it is not this node that is cut off (clauses A1,
-// A2). One that does not serve may have missed that the other went on alone,
-// and warns it first (A4).
+// A2). Or the other says itself that it has given up. One that does not serve
+// may have missed that the other went on alone, and warns it first (A4).
 func (m *Member) alone() bool {
 	n := m.other()
-	if n == 0 || m.silence(n) < m.patience() || m.now < m.graceUntil || m.evidence <= m.lastWord(n) || m.heardElsewhere(n) {
+	if n == 0 || m.now < m.graceUntil || m.heardElsewhere(n) {
+		return false
+	}
+	if !m.givenUp(n) && (m.silence(n) < m.patience() || m.evidence <= m.lastWord(n)) {
 		return false
 	}
 	return m.serves() && m.voters().Has(n) || m.warned()
+}
+
+// givenUp reports whether the other voter says that it is fenced, and cannot
+// agree to anything else, since it does not hear this node (clause A1).
+func (m *Member) givenUp(n NodeID) bool {
+	a, p := m.wanted.accepted, &m.peers[n]
+	return a != nil && p.incarnation == a.Members[n-1].Incarnation && p.hb.State == Fenced && m.hears(n) && m.now-p.echoed >= m.quiet()
 }
 
 // heardElsewhere reports whether another node that this one hears does not
@@ -45,7 +55,7 @@ func (m *Member) heardElsewhere(n NodeID) bool {
 func (m *Member) warns() bool {
 	a, n := m.wanted.accepted, m.other()
 	decided := a != nil && a.Alone && a.Voters.Has(m.cfg.Self) || m.sole()
-	if m.serves() || !decided && (n == 0 || m.silence(n) < m.quiet() || m.evidence <= m.lastWord(n)) {
+	if m.serves() || !decided && (n == 0 || !m.givenUp(n) && (m.silence(n) < m.quiet() || m.evidence <= m.lastWord(n))) {
 		m.warnedAt = 0
 		return false
 	}

@@ -104,10 +104,14 @@ func serving(s State) bool { return s == Serving || s == Draining || s == Leavin
 // hear them, and wait for its word (clause P1).
 func (m *Member) lapse() {
 	end := m.leaseEnd()
-	if n := m.other(); n != 0 && !m.present(n) {
-		end += 2 * m.cfg.Interval // it may go on alone (clause A1) before that
+	switch n := m.other(); {
+	case n == 0 || m.present(n):
+		end += m.cfg.Interval / 2
+	case m.evidence > m.lastWord(n):
+		end += 5 * m.cfg.Interval / 2 // it may go on alone before that …
+	default: // … or the other may, if it hears this word while its own lease stands (clause A1)
 	}
-	if !m.serves() || m.now < end+m.cfg.Interval/2 || m.now < m.graceUntil {
+	if !m.serves() || m.now < end || m.now < m.graceUntil {
 		return
 	}
 	m.fence("its lease ran out: too few of the others answer")
