@@ -12,6 +12,8 @@ type leases struct {
 	// … and when the newest frame that they took in had arrived, by the receiver's clock.
 	heard  [maxHosts][maxHosts]member.Time
 	sentAt [maxHosts][maxHosts]instant
+	// The incarnation of which a sender said that it is fenced.
+	fenced [maxHosts][maxHosts]member.Incarnation
 	proof  [maxHosts]member.Time // when something outside answered, by the host's clock
 	saved  [maxHosts]instant     // when a write ended: what is written next was decided on before
 	judged [maxHosts]member.ViewID
@@ -22,6 +24,9 @@ func (l *leases) taken(h *host, f *frame, a arrival, v member.Verdict) {
 	beat, ok := f.message.Body.(*member.Heartbeat)
 	if !ok {
 		return
+	}
+	if beat.State == member.Fenced {
+		l.fenced[h.index][f.origin] = f.message.Incarnation
 	}
 	s := &l.seen[h.index][f.origin]
 	*s = max(*s, beat.Sent)
@@ -97,9 +102,21 @@ func (o *oracle) extends(w *World, h *host, fx *member.Effects, v *member.View) 
 		stands && fx.LeaseDeadline <= now+3*w.Interval/2
 }
 
+// renounced reports whether the other one of a view's two voters has told a host
+// that it is fenced.
+func (o *oracle) renounced(w *World, h *host, v *member.View) bool {
+	for _, other := range w.hosts {
+		if v != nil && other.id != h.id && (v.Voters | v.OldVoters).Has(other.id) {
+			i := o.fenced[h.index][other.index]
+			return i != 0 && i == v.Members[other.id-1].Incarnation
+		}
+	}
+	return false
+}
+
 // parted checks a voter that goes on alone: it is one of two, or about to become
-// the second; it has not heard the other for longer than any lease; and
-// something outside has answered since (clauses A1, A2).
+// the second; the other says that it is fenced, or has not been heard for longer
+// than any lease, and something outside has answered since (clauses A1, A2).
 func (o *oracle) parted(w *World, h *host, v *member.View) {
 	before := o.judged[h.index]
 	o.judged[h.index] = v.ID()
@@ -116,6 +133,7 @@ func (o *oracle) parted(w *World, h *host, v *member.View) {
 		w.fail("clause A1: %s goes on alone, which its file forbids", h.name)
 	case v.Voters.Len() != 1 || all.Len() != 2:
 		w.fail("clause A1: of the voters %s, %s go on alone", nodes(all), nodes(v.Voters))
+	case o.renounced(w, h, o.views[v.Parent]):
 	case now-last < w.Lease*member.Drift/1000:
 		w.fail("clause A1: %s goes on alone %v after hearing the other voter", h.name, now-last)
 	case o.proof[h.index] <= last:
