@@ -33,6 +33,9 @@ var (
 	drainingUDP     = client{netip.MustParseAddr("198.18.0.6"), netip.MustParseAddr("2001:db8:1::6")}
 	drainingClient  = client{netip.MustParseAddr("198.18.0.3"), netip.MustParseAddr("2001:db8:1::3")}
 	acquiringClient = client{netip.MustParseAddr("198.18.0.4"), netip.MustParseAddr("2001:db8:1::4")}
+	drainingDNAT    = client{netip.MustParseAddr("198.18.0.8"), netip.MustParseAddr("2001:db8:1::8")}
+	drainingOther   = client{netip.MustParseAddr("198.18.0.9"), netip.MustParseAddr("2001:db8:1::9")} // another node's flow
+	acquiringOther  = client{netip.MustParseAddr("198.18.0.10"), netip.MustParseAddr("2001:db8:1::a")}
 )
 
 // costBuilder collects cases, and what to close after them.
@@ -73,7 +76,9 @@ func costCases(h host, bpffs string) ([]costCase, func(), error) {
 // connect makes TCP connections over lo, with connection tracking, from each
 // client that will have a flow here.
 func (b *costBuilder) connect() error {
-	if err := nft("table inet track { chain in { type filter hook prerouting priority 0; ct state new accept; }; }"); err != nil {
+	if err := nft("table inet track { chain in { type filter hook prerouting priority 0; ct state new accept; }; " +
+		"chain out { type nat hook output priority -100; " +
+		"ip daddr 192.0.2.10 tcp dport 8080 dnat ip to 192.0.2.10:80; ip6 daddr 2001:db8::10 tcp dport 8080 dnat ip6 to [2001:db8::10]:80; }; }"); err != nil {
 		return err
 	}
 	// The kernel makes the route of an IPv6 address some time after it took the address.
@@ -95,20 +100,28 @@ func (b *costBuilder) connect() error {
 		}
 		b.closers = append(b.closers, l.Close)
 		for _, c := range []client{foreignClient, ownedClient, drainingClient, acquiringClient} {
-			if err := b.connectFrom(c.pick(v6), server, l); err != nil {
+			if err := b.connectFrom(c.pick(v6), netip.AddrPortFrom(server, 80), l); err != nil {
 				return err
 			}
+		}
+		if err := b.connectFrom(drainingDNAT.pick(v6), netip.AddrPortFrom(server, 8080), l); err != nil {
+			return err
+		}
+		for _, c := range []client{drainingOther, acquiringOther} {
+			other := c.pick(v6)
+			b.flows[other] = packet{netip.AddrPortFrom(other, 40000), netip.AddrPortFrom(server, 80), layers.IPProtocolTCP, 1}
 		}
 	}
 	return nil
 }
 
-func (b *costBuilder) connectFrom(from, server netip.Addr, l net.Listener) error {
+// connectFrom connects a client to an address that leads to a listener.
+func (b *costBuilder) connectFrom(from netip.Addr, to netip.AddrPort, l net.Listener) error {
 	if err := addAddress("lo", netip.PrefixFrom(from, from.BitLen()), netlink.SCOPE_UNIVERSE); err != nil {
 		return err
 	}
 	src := netip.AddrPortFrom(from, 40000)
-	conn, err := net.DialTCP("tcp", net.TCPAddrFromAddrPort(src), l.Addr().(*net.TCPAddr))
+	conn, err := net.DialTCP("tcp", net.TCPAddrFromAddrPort(src), net.TCPAddrFromAddrPort(to))
 	if err != nil {
 		return fmt.Errorf("connect from %s: %w", from, err)
 	}
@@ -121,7 +134,7 @@ func (b *costBuilder) connectFrom(from, server netip.Addr, l net.Listener) error
 	if err != nil {
 		return err
 	}
-	b.flows[from] = packet{src, netip.AddrPortFrom(server, 80), layers.IPProtocolTCP, sent}
+	b.flows[from] = packet{src, to, layers.IPProtocolTCP, sent}
 	return nil
 }
 
@@ -227,6 +240,7 @@ func openCostPlane(bpffs string, o planeOptions) (*plane, error) {
 	}
 	for c, state := range map[client]dataplane.State{
 		ownedClient: dataplane.Owned, ownedUDP: dataplane.Owned, drainingClient: dataplane.Draining, acquiringClient: dataplane.Acquiring,
+		drainingDNAT: dataplane.Draining, drainingOther: dataplane.Draining, acquiringOther: dataplane.Acquiring,
 	} {
 		p.set(c.v4, state)
 		p.set(c.v6, state)
@@ -261,8 +275,13 @@ func (b *costBuilder) xdpCases(backend, gateway, original *plane, other []byte, 
 		owned := path(backend, "owned", ownedClient, "handle_owned", floor, ownedMost)
 		path(backend, "draining, a flow I have", drainingClient, "handle_my_flow", owned, 90)
 		path(backend, "acquiring, a flow I have", acquiringClient, "handle_my_flow", owned, 90)
+		path(backend, "draining, a flow I have behind DNAT", drainingDNAT, "handle_my_flow", owned, 90+130)
+		path(backend, "draining, another's flow", drainingOther, "drop_not_my_flow", owned, 90+130)
+		path(backend, "acquiring, another's flow", acquiringOther, "drop_not_my_flow", owned, 90+130)
 		path(gateway, "draining, a flow I track", drainingClient, "handle_my_flow", owned, 130)
 		path(gateway, "acquiring, a flow I track", acquiringClient, "handle_my_flow", owned, 130)
+		path(gateway, "draining, a flow I do not track", drainingOther, "drop_not_my_flow", owned, 130)
+		path(gateway, "acquiring, a flow I do not track", acquiringOther, "drop_not_my_flow", owned, 130)
 		path(backend, "owned, UDP with udp: keep", ownedUDP, "handle_owned", owned, 0)
 		failed = errors.Join(failed, noteUDP(backend, progs[backend], b.flows[drainingUDP.pick(v6)]))
 		path(backend, "draining, a UDP flow I have", drainingUDP, "handle_my_flow", owned, 90)
