@@ -18,8 +18,9 @@ func (m *Member) lastWord(n NodeID) Time { return max(m.peers[n].arrived, m.peer
 // not heard it for longer than any lease, so that no lease of the other stands
 // on its word; nor does anybody else hear it; and something outside the cluster
 // has answered since, so that it is not this node that is cut off (clauses A1,
-// A2). Or the other says itself that it has given up. One that does not serve
-// may have missed that the other went on alone, and warns it first (A4).
+// A2). Or the other says itself that it has given up. One that does not serve,
+// or whose lease ran out, may have missed that the other went on alone, and
+// warns it first (A4).
 func (m *Member) alone() bool {
 	n := m.other()
 	if n == 0 || m.now < m.graceUntil || m.heardElsewhere(n) {
@@ -28,7 +29,8 @@ func (m *Member) alone() bool {
 	if !m.givenUp(n) && (m.silence(n) < m.patience() || m.evidence <= m.lastWord(n)) {
 		return false
 	}
-	return m.serves() && m.voters().Has(n) || m.warned()
+	kept := m.deadline >= m.now || m.givenUp(n)
+	return m.serves() && m.voters().Has(n) && kept || m.warned()
 }
 
 // givenUp reports whether the other voter says that it is fenced, and cannot
