@@ -1,7 +1,7 @@
 // Command bench measures what a packet costs: the data plane's programs by test
 // runs, foreign packets end to end beside what else takes the same decision, and
-// bulk TCP transfers; how long clients have no service when a node fails; and what
-// nodes spend on knowing each other. It writes tables and plots into docs/benchmarks.
+// bulk TCP transfers; how long clients have no service when a node fails, and new
+// ones when a bucket moves; and what nodes spend on knowing each other. It writes tables and plots into docs/benchmarks.
 //
 // It needs root, Linux 6.6, and iptables, nft and keepalived for the peers. All that it makes
 // lives in namespaces of its own and ends with it.
@@ -28,11 +28,12 @@ type effort struct {
 	failovers int // rounds of faults
 	controls  int // rounds of watching heartbeat processes
 	watch     time.Duration
+	moves     int // hand-overs
 }
 
 var (
-	full  = effort{rounds: 21, repeats: 500_000, frames: 200_000, transfers: 7, long: 2 * time.Second, failovers: 7, controls: 3, watch: 10 * time.Second}
-	smoke = effort{rounds: 1, repeats: 1000, frames: 1000, transfers: 1, long: 50 * time.Millisecond, failovers: 1, controls: 1, watch: 200 * time.Millisecond}
+	full  = effort{rounds: 21, repeats: 500_000, frames: 200_000, transfers: 7, long: 2 * time.Second, failovers: 7, controls: 3, watch: 10 * time.Second, moves: 1000}
+	smoke = effort{rounds: 1, repeats: 1000, frames: 1000, transfers: 1, long: 50 * time.Millisecond, failovers: 1, controls: 1, watch: 200 * time.Millisecond, moves: 4}
 )
 
 func main() {
@@ -107,6 +108,10 @@ var parts = []part{
 	}},
 	{"control", func(r *report, _ string, amount effort) (err error) {
 		r.controls, err = measureControl(amount.controls, amount.watch)
+		return err
+	}},
+	{"handover", func(r *report, _ string, amount effort) (err error) {
+		r.handover, err = measureHandover(amount.moves)
 		return err
 	}},
 }

@@ -40,6 +40,9 @@ func (r *report) pages() (all []page) {
 		section{"transfer", ifAny(len(r.transfers), r.transferTable)})
 	add("failover.md", section{"failover", ifAny(len(r.failovers), r.failoverTable)})
 	add("control.md", section{"control", ifAny(len(r.controls), r.controlTable)})
+	if r.handover != nil {
+		add("handover.md", section{"gap", r.handoverTable()})
+	}
 	return all
 }
 

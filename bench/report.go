@@ -13,6 +13,7 @@ type report struct {
 	transfers []transferResult
 	failovers []failoverResult
 	controls  []controlResult
+	handover  *handoverResult // nil: not measured
 }
 
 // complete says whether every row was measured in every round.
@@ -52,6 +53,9 @@ func (r *report) complete(amount effort) error {
 				return err
 			}
 		}
+	}
+	if h := r.handover; h != nil && len(h.gaps) != amount.moves { // a gap may be 0: no SYN hit it
+		return fmt.Errorf("%d hand-overs, expected %d", len(h.gaps), amount.moves)
 	}
 	for _, f := range r.failovers {
 		if len(f.gaps) != amount.failovers { // a frozen peer goes on answering: a gap may be 0
