@@ -27,8 +27,11 @@ handled by more nodes than one, whatever the number of answers.
 
 With --kill, --freeze, --unplug and --partition things go wrong: 2@3s is node 2
 three seconds after the start, 1,2@3s-5s two nodes until five seconds, when it is
-put right. 16 clients of each family then also send an echo every 4 ms, and the
-report says how long each of them had no service.
+put right. --drain, --undrain and --weight (2:50@3s) order what the commands of
+these names do. With any of them 16 clients of each family also send an echo
+every 4 ms, and keep a TCP connection open, over which they ask ten times a
+second. The report says how long each of them had no service, and which
+connections broke.
 
 Exit status: 0 if every request had exactly one answer, from one node (with
 faults: if none was handled twice); 1 otherwise; 2 for wrong options.`
@@ -50,6 +53,7 @@ func labCommand(env *Env) *cobra.Command {
 		Example: `  shoal lab
   shoal lab --mode gateway --nodes 5 --for 10s -o json
   shoal lab --kill 2@3s-6s --partition 1,2/3@8s-9s --for 11s
+  shoal lab --drain 2@3s --undrain 2@6s --for 9s
   shoal lab shell node1        # in another terminal`,
 		Args: usageArgs(cobra.NoArgs),
 		RunE: func(cmd *cobra.Command, _ []string) error { return runLab(cmd.Context(), env, o) },

@@ -9,9 +9,10 @@ import (
 	"github.com/shoal-net/shoal/internal/lab"
 )
 
-// faultFlags are what is to go wrong in a lab, and when.
+// faultFlags are what is to happen in a lab, and when.
 type faultFlags struct {
 	kill, freeze, unplug, partition []string
+	drain, undrain, weight          []string
 	faults                          []lab.Timed
 }
 
@@ -21,6 +22,9 @@ func (o *faultFlags) register(cmd *cobra.Command) {
 	f.StringArrayVar(&o.freeze, "freeze", nil, "stop the agents of `NODES@FROM[-UNTIL]` in their tracks")
 	f.StringArrayVar(&o.unplug, "unplug", nil, "pull the cables of `NODES@FROM[-UNTIL]`")
 	f.StringArrayVar(&o.partition, "partition", nil, "let nodes of different groups not hear each other: `GROUPS@FROM[-UNTIL]`, such as 1,2/3@3s")
+	f.StringArrayVar(&o.drain, "drain", nil, "drain `NODES@FROM[-UNTIL]`, as shoal drain does")
+	f.StringArrayVar(&o.undrain, "undrain", nil, "end the drain of `NODES@FROM`")
+	f.StringArrayVar(&o.weight, "weight", nil, "give nodes another weight: `NODES:WEIGHT@FROM[-UNTIL]`, such as 2:50@3s")
 }
 
 // check turns the words into faults, which must be possible in the lab.
@@ -32,6 +36,7 @@ func (o *faultFlags) check(options lab.Options) error {
 	}{
 		{"kill", lab.KillBoth, o.kill}, {"freeze", lab.FreezeBoth, o.freeze},
 		{"unplug", lab.Unplug, o.unplug}, {"partition", lab.Partition, o.partition},
+		{"drain", lab.Drain, o.drain}, {"undrain", lab.Undrain, o.undrain}, {"weight", lab.Weigh, o.weight},
 	} {
 		for _, word := range flag.words {
 			timed, err := lab.ParseTimed(flag.kind, word)

@@ -30,11 +30,14 @@ const (
 	PowerOff                         // SIGKILL to all processes of the node, its links gone
 	RestartAll                       // SIGKILL to all agents at once, and new ones at once
 	Saturate                         // processes that use all CPU time there is
+	Drain                            // shoal drain, given on another node where there is one; healed by shoal undrain
+	Undrain                          // shoal undrain; healed by shoal drain
+	Weigh                            // shoal weight; healed by the weight of the node's file
 	FaultKinds                       // how many there are
 )
 
 var faultWords = [FaultKinds]string{"kill-agent", "kill-heartbeat", "kill-both", "freeze-agent", "freeze-heartbeat",
-	"freeze-both", "unplug", "link-down", "mute", "deaf", "partition", "loss", "power-off", "restart-all", "saturate"}
+	"freeze-both", "unplug", "link-down", "mute", "deaf", "partition", "loss", "power-off", "restart-all", "saturate", "drain", "undrain", "weight"}
 
 func (k FaultKind) String() string { return faultWords[k] }
 
@@ -73,6 +76,7 @@ type Fault struct {
 	Clients int
 	Sides   Sides   // of Unplug, LinkDown, Mute and Deaf
 	Percent float64 // of Loss, 0..100
+	Weight  int     // of Weigh, 0..cluster.MaxWeight
 }
 
 // Heal ends a fault, and waits for nothing but for agents to be ready.
@@ -120,6 +124,11 @@ func (o Options) CheckFault(f Fault) error {
 			return fmt.Errorf("%s: %v %% is not from 0 to 100", f.Kind, f.Percent)
 		}
 	case RestartAll, Saturate:
+	case Weigh:
+		if f.Weight < 0 || f.Weight > cluster.MaxWeight {
+			return fmt.Errorf("%s: %d is not from 0 to %d", f.Kind, f.Weight, cluster.MaxWeight)
+		}
+		fallthrough
 	default:
 		if len(f.Nodes) == 0 {
 			return fmt.Errorf("%s: of which node?", f.Kind)
@@ -151,6 +160,8 @@ func (l *Lab) inject(f Fault) (Heal, error) {
 		return l.restartAll()
 	case Saturate:
 		return l.saturate()
+	case Drain, Undrain, Weigh:
+		return l.order(nodes, f)
 	default:
 		return l.Switch.cut(l.plan.cuts(f))
 	}

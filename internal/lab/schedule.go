@@ -19,7 +19,8 @@ type Timed struct {
 }
 
 // ParseTimed reads WHO@FROM or WHO@FROM-UNTIL, where WHO is a list of nodes such
-// as 2 or 1,3 and, for a partition, of groups such as 1,2/3.
+// as 2 or 1,3; for a partition of groups, such as 1,2/3, and for a weight with
+// it behind, such as 2:50.
 func ParseTimed(kind FaultKind, text string) (t Timed, err error) {
 	t.Kind = kind
 	who, when, ok := strings.Cut(text, "@")
@@ -37,6 +38,13 @@ func ParseTimed(kind FaultKind, text string) (t Timed, err error) {
 		if t.Until <= t.At {
 			return t, fmt.Errorf("%q ends before it begins", text)
 		}
+	}
+	if kind == Weigh {
+		nodes, weight, _ := strings.Cut(who, ":")
+		if t.Weight, err = strconv.Atoi(weight); err != nil {
+			return t, fmt.Errorf("%q does not say which weight: 2:50@3s gives node 2 the weight 50", text)
+		}
+		who = nodes
 	}
 	for group := range strings.SplitSeq(who, "/") {
 		var nodes []int
@@ -68,7 +76,11 @@ func (t Timed) String() string {
 			groups = append(groups, strings.Trim(fmt.Sprint(g), "[]"))
 		}
 	}
-	s := fmt.Sprintf("%s %s after %v", t.Kind, strings.Join(groups, " / "), t.At)
+	s := fmt.Sprintf("%s %s", t.Kind, strings.Join(groups, " / "))
+	if t.Kind == Weigh {
+		s += fmt.Sprintf(": %d", t.Weight)
+	}
+	s += fmt.Sprintf(" after %v", t.At)
 	if t.Until > 0 {
 		s += fmt.Sprintf(", until %v", t.Until)
 	}
@@ -86,6 +98,7 @@ type GapReport struct {
 	Max         float64     `json:"max_ms"`
 	Doubles     int         `json:"handled_twice"` // packets
 	Gaps        []ClientGap `json:"gaps"`
+	Connections Connections `json:"connections"`
 }
 
 // ClientGap is a time in which a client had no service.
@@ -121,6 +134,7 @@ func (l *Lab) Play(ctx context.Context, faults []Timed) (*GapReport, error) {
 	began := time.Now()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	talks := l.talk(ctx, m.Clients())
 	failed := make(chan error, len(faults))
 	for _, f := range faults {
 		go func() { failed <- l.play(ctx, f) }()
@@ -148,7 +162,9 @@ func (l *Lab) Play(ctx context.Context, faults []Timed) (*GapReport, error) {
 		}
 	}
 	total.Doubles += len(m.Doubles(seen, end))
-	return newGapReport(faults, m, began, total), errors.Join(err, m.Close())
+	report := newGapReport(faults, m, began, total)
+	report.Connections = talks()
+	return report, errors.Join(err, m.Close())
 }
 
 // play lets one fault happen and ends it.
@@ -221,5 +237,6 @@ func (r *GapReport) Table() string {
 		}
 		fmt.Fprintf(&b, "%-16s %6.0f ms without service, after %.2f s; %s, then %s\n", g.Client, g.Length, g.Seconds, before, after)
 	}
+	r.Connections.write(&b)
 	return b.String()
 }

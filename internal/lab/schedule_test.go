@@ -18,6 +18,7 @@ func TestParseTimed(t *testing.T) {
 		{KillAgent, "2@3s", Timed{Fault{Kind: KillAgent, Nodes: []int{2}}, 3 * time.Second, 0}},
 		{Unplug, "1, 3@500ms-2s", Timed{Fault{Kind: Unplug, Nodes: []int{1, 3}}, time.Second / 2, 2 * time.Second}},
 		{Partition, "1,2/3@0s", Timed{Fault: Fault{Kind: Partition, Groups: [][]int{{1, 2}, {3}}}}},
+		{Weigh, "1,2:50@4s", Timed{Fault{Kind: Weigh, Nodes: []int{1, 2}, Weight: 50}, 4 * time.Second, 0}},
 	} {
 		got, err := ParseTimed(test.kind, test.text)
 		if diff := cmp.Diff(test.want, got); err != nil || diff != "" {
@@ -48,6 +49,7 @@ func TestTimedInWords(t *testing.T) {
 	for want, timed := range map[string]Timed{
 		"unplug 1 3 after 2s, until 3s":     {Fault{Kind: Unplug, Nodes: []int{1, 3}}, 2 * time.Second, 3 * time.Second},
 		"partition 1 2 / 3 after 500ms":     {Fault{Kind: Partition, Groups: [][]int{{1, 2}, {3}}}, time.Second / 2, 0},
+		"weight 2: 50 after 4s":             {Fault{Kind: Weigh, Nodes: []int{2}, Weight: 50}, 4 * time.Second, 0},
 		"restart-all  after 1s, until 1m0s": {Fault{Kind: RestartAll}, time.Second, time.Minute},
 	} {
 		if got := timed.String(); got != want {
@@ -73,6 +75,9 @@ func TestCheckFault(t *testing.T) {
 		{backend, Fault{Kind: Partition, Groups: [][]int{{1}, {2}}, Clients: 3}, "clients with one of them"},
 		{backend, Fault{Kind: Loss, Percent: 101}, "is not from 0 to 100"},
 		{backend, Fault{Kind: Loss, Percent: 30}, ""},
+		{backend, Fault{Kind: Weigh, Nodes: []int{1}, Weight: 1001}, "is not from 0 to 1000"},
+		{backend, Fault{Kind: Weigh, Weight: 10}, "of which node"},
+		{backend, Fault{Kind: Drain, Nodes: []int{2}}, ""},
 		{backend, Fault{Kind: Mute, Nodes: []int{1}, Sides: ServerSide}, "no server side"},
 		{gateway, Fault{Kind: Mute, Nodes: []int{1}, Sides: ServerSide}, ""},
 		{gateway, Fault{Kind: RestartAll}, ""},
