@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/shoal-net/shoal/internal/agent"
+	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/internal/heartbeat"
 )
 
@@ -52,6 +53,11 @@ func printMembership(w io.Writer, s *agent.Status) {
 		fmt.Fprintln(t)
 	}
 	t.Flush()
+	for i := range s.Members.Nodes {
+		if n := &s.Members.Nodes[i]; len(orderWords(s.Members, n)) > 0 {
+			fmt.Fprintf(w, "%s: %s\n", n.Name, strings.Join(orderWords(s.Members, n), "; "))
+		}
+	}
 	fmt.Fprintf(w, "\nheartbeats at worst %.1f ms late within a minute", s.Members.Lateness.WorstMS)
 	for _, name := range slices.Sorted(maps.Keys(s.Members.Refused)) {
 		fmt.Fprintf(w, ", %d refused: %s", s.Members.Refused[name], name)
@@ -75,10 +81,34 @@ func nodeWords(n *heartbeat.NodeStatus) string {
 }
 
 func weightWords(n *heartbeat.NodeStatus) string {
-	if n.Weight == 0 && n.Voter {
+	if n.VotesOnly {
 		return "votes only"
 	}
 	return fmt.Sprint(n.Weight)
+}
+
+// orderWords tells why a node's share is not that of its file: what was asked
+// for, and where, what its checks say, and which buckets move.
+func orderWords(m *heartbeat.Status, n *heartbeat.NodeStatus) (lines []string) {
+	if n.DrainedBy != 0 {
+		lines = append(lines, "drained, asked for on "+nodeByID(m, n.DrainedBy).Name)
+	}
+	if n.OrderedBy != 0 {
+		lines = append(lines, fmt.Sprintf("weight %d, asked for on %s", n.Ordered, nodeByID(m, n.OrderedBy).Name))
+	}
+	switch {
+	case n.HealthLimit == 0 && !n.VotesOnly:
+		lines = append(lines, "unhealthy, as its checks say")
+	case n.HealthLimit > 0 && n.HealthLimit < cluster.MaxWeight:
+		lines = append(lines, fmt.Sprintf("weight %d at most, as its checks say", n.HealthLimit))
+	}
+	if n.Draining > 0 {
+		lines = append(lines, fmt.Sprintf("gave %d buckets up in which it has connections still", n.Draining))
+	}
+	if n.Acquiring > 0 {
+		lines = append(lines, fmt.Sprintf("others have connections still in %d of its buckets", n.Acquiring))
+	}
+	return lines
 }
 
 func ifPresent(n *heartbeat.NodeStatus, ms float64) string {

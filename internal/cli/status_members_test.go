@@ -19,11 +19,12 @@ func TestPrintMembership(t *testing.T) {
 			Refused:    map[string]uint64{"wrong_key": 3, "malformed": 1},
 			Lateness:   heartbeat.LatenessStatus{WorstMS: 1.25},
 			Nodes: []heartbeat.NodeStatus{
-				{ID: 1, Name: "alpha", Self: true, Present: true, State: "serving", Says: "serving", Weight: 100, Buckets: 4096, LeaseLeftMS: 80, LatenessMS: 1.25},
-				{ID: 2, Name: "beta", Present: true, State: "lost", Says: "joining", Weight: 50, HearsUs: []string{"hb0"},
+				{ID: 1, Name: "alpha", Self: true, Present: true, State: "serving", Says: "serving", Weight: 100, Buckets: 4096, LeaseLeftMS: 80, LatenessMS: 1.25,
+					HealthLimit: 1000, Acquiring: 7, OrderedBy: 2, Ordered: 100},
+				{ID: 2, Name: "beta", Present: true, State: "lost", Says: "joining", Weight: 50, HearsUs: []string{"hb0"}, HealthLimit: 0, DrainedBy: 1, Draining: 9,
 					LastHeardMS: map[string]float64{"eth1": 4, "hb0": 3.6}},
-				{ID: 3, Name: "gamma", State: "serving", Says: "serving", Voter: true, LastHeardMS: map[string]float64{"eth1": 61_000}},
-				{ID: 4, Name: "delta", State: "unknown"},
+				{ID: 3, Name: "gamma", State: "serving", Says: "serving", Voter: true, VotesOnly: true, LastHeardMS: map[string]float64{"eth1": 61_000}},
+				{ID: 4, Name: "delta", State: "unknown", HealthLimit: -1},
 			},
 		},
 	}
@@ -35,6 +36,8 @@ NODE  NAME   STATE                 WEIGHT      BUCKETS  PER SECOND  LEASE LEFT  
 2     beta   lost, says joining    50          0        0           0.0 ms      0.0 ms  4ms ago, one way  4ms ago
 3     gamma  serving, silent       votes only  0        0           -           -       1m1s ago          never
 4     delta  unknown, never heard  0           0        0           -           -       never             never
+alpha: weight 100, asked for on beta; others have connections still in 7 of its buckets
+beta: drained, asked for on alpha; unhealthy, as its checks say; gave 9 buckets up in which it has connections still
 
 heartbeats at worst 1.2 ms late within a minute, 1 refused: malformed, 3 refused: wrong_key
 `
