@@ -38,7 +38,7 @@ func (a *Agent) serve(ctx context.Context) (*control.Server, error) {
 	}
 	go server.Serve(ctx, func(ctx context.Context, c *control.Conn, r control.Request) (any, error) {
 		if r.Op == opStatus {
-			return a.asked.Load().Status()
+			return a.memberStatus()
 		}
 		q := request{r, c, make(chan error, 1)}
 		select {
@@ -81,6 +81,16 @@ var errReplaced = errors.New("another agent goes on in the place of this one")
 
 // Reload asks the agent of a cluster to read its file again.
 func Reload(p Paths) error { return control.Ask(p.socket(), 5*time.Second, opReload, nil, nil) }
+
+// memberStatus is what the heartbeat process knows, and what the checks of the
+// node's service say.
+func (a *Agent) memberStatus() (*heartbeat.Status, error) {
+	s, err := a.asked.Load().Status()
+	if why := a.health.why.Load(); err == nil && why != nil {
+		s.Warnings = append(s.Warnings, "this node's service: "+*why)
+	}
+	return s, err
+}
 
 // memberStatus asks the agent what the heartbeat process knows.
 func memberStatus(p Paths) (*heartbeat.Status, error) {

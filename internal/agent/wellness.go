@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 
 	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/internal/health"
@@ -12,8 +13,9 @@ import (
 type wellness struct {
 	states <-chan health.State
 	stop   context.CancelFunc
-	known  bool   // what limit should be
-	limit  uint16 // the largest weight that the checks allow
+	known  bool                   // what limit should be
+	limit  uint16                 // the largest weight that the checks allow
+	why    atomic.Pointer[string] // that is not cluster.MaxWeight; nil: it is. For questions, too
 }
 
 // watchHealth goes over to the checks of the present description. Until they
@@ -55,6 +57,10 @@ func (a *Agent) takeHealth(s health.State) {
 		a.log.Info("this node's service passes its checks")
 	}
 	a.health.known, a.health.limit = true, limit
+	a.health.why.Store(nil)
+	if limit < cluster.MaxWeight {
+		a.health.why.Store(&s.Reason)
+	}
 	a.tellHealth()
 }
 
