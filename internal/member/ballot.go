@@ -183,10 +183,11 @@ func (m *Member) activate(v *View) {
 	case serving && prev != nil && prev.Lineage != v.Lineage && v.Parent != prev.ID() && v.Voters != Set(0).With(m.cfg.Self):
 		m.fence("other nodes went on without it and prevail")
 	case holds && m.state != Fenced:
-		m.inView = true
 		if m.state == Joining {
 			m.deadline = 0
+			m.returns(prev, v)
 		}
+		m.inView = true
 		m.state = v.Members[m.cfg.Self-1].State
 		if m.leaveBy != 0 {
 			m.state = Leaving

@@ -71,8 +71,33 @@ func (m *Member) Swept(now Time, seq uint64) {
 // flows (clause T7).
 func (m *Member) outlived() {
 	if a := m.wanted.accepted; m.cfg.Keep && m.inView && a != nil && !a.Members[m.cfg.Self-1].Live() {
-		m.inView, m.stale = false, true
+		m.staleFlows()
 	}
+}
+
+// staleFlows has the flows of this node destroyed before it takes part again.
+func (m *Member) staleFlows() { m.inView, m.stale, m.sweptAt = false, true, 0 }
+
+// returns notes, when a view has this node in a new incarnation, whether a view
+// since the one that it acted on did not have it at all, or may not have: then
+// it was outlived and did not hear of it (clause T7).
+func (m *Member) returns(before *View, v *View) {
+	for at := v; m.cfg.Keep && m.inView && at != before; {
+		if at = m.find(at.Parent); at == nil || !at.Members[m.cfg.Self-1].Live() {
+			m.staleFlows()
+		}
+	}
+}
+
+// abreast reports whether this node knows of all views that others have
+// accepted, as far as it hears them: one of those may have put it out.
+func (m *Member) abreast() bool {
+	for _, n := range m.live {
+		if m.present(n) && m.peers[n].hb.Accepted.Epoch > m.acceptedEpoch() {
+			return false
+		}
+	}
+	return true
 }
 
 // sweep asks for the flows to be destroyed that others have answered for.

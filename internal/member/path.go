@@ -6,7 +6,10 @@ import "strings"
 // its links are up, and where others hear each other it is heard, too
 // (clause P3).
 func (m *Member) fit() bool {
-	if !m.voting() || m.held != "" || m.leaveBy != 0 || m.cfg.Cluster&^m.carrier != 0 || !m.cfg.Listed.Has(m.cfg.Self) || m.stale {
+	if !m.voting() || m.held != "" || m.leaveBy != 0 || m.cfg.Cluster&^m.carrier != 0 || !m.cfg.Listed.Has(m.cfg.Self) {
+		return false
+	}
+	if m.cfg.Keep && (m.stale || m.inView && !m.abreast()) {
 		return false
 	}
 	return !m.unfit()

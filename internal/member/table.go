@@ -111,12 +111,9 @@ func (m *Member) takeOver() {
 			old, moves = moves[0].Old, moves[1:]
 		}
 		// What it has and keeps, it has from owners that have left it; but not
-		// what was another's in a view that it has not acted on.
-		was := m.states[b]
-		if !known || slices.ContainsFunc(since, func(v *View) bool { return v.Owners[b] != m.cfg.Self }) {
-			was = foreign
-		}
-		m.states[b] = m.stateIn(b, n, old, waiting, was)
+		// what was, or may have been, another's in a view that it has not acted on.
+		kept := known && !slices.ContainsFunc(since, func(v *View) bool { return v.Owners[b] != m.cfg.Self })
+		m.states[b] = m.stateIn(b, n, old, waiting, m.states[b], kept)
 	}
 	m.table()
 }
@@ -159,8 +156,9 @@ func (m *Member) stillActing() Set {
 }
 
 // stateIn is the state of a bucket here, given its owner and its old owners,
-// who of all nodes may still act on an earlier view, and what it was before.
-func (m *Member) stateIn(b int, owner NodeID, old, waiting Set, was byte) byte {
+// who of all nodes may still act on an earlier view, what it was before, and
+// whether it was this node's in all views since.
+func (m *Member) stateIn(b int, owner NodeID, old, waiting Set, was byte, kept bool) byte {
 	if owner != m.cfg.Self {
 		if !old.Has(m.cfg.Self) || !m.cfg.Keep || m.given.has(b) {
 			return foreign
@@ -168,8 +166,10 @@ func (m *Member) stateIn(b int, owner NodeID, old, waiting Set, was byte) byte {
 		return draining
 	}
 	m.given.clear(b)
-	mine := was == owned || was == acquiring || was == held
+	mine := kept && (was == owned || was == acquiring || was == held)
 	switch {
+	case !mine && old&waiting != 0 && m.cfg.Keep && was != foreign:
+		return draining // it comes back, to flows that are here still
 	case !mine && old&waiting != 0:
 		return foreign
 	case was == owned || !m.cfg.Keep:

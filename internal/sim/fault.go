@@ -34,6 +34,8 @@ var verbs = map[string]func(w *World, h *host, args []string) error{
 	"heal":      doHeal,      // heal: all cuts mended, links up, loss gone, nobody slow
 	"unplug":    doPlug,      // unplug HOST [on INTERFACE]: link down
 	"plug":      doPlug,      // plug HOST [on INTERFACE]
+	"order":     doOrder,     // order HOST drain|undrain NODE, weight NODE WEIGHT, reset NODE: a command is given on it
+	"health":    doHealth,    // health HOST LIMIT: the largest weight that its checks allow
 	"outside":   doOutside,   // outside HOST on|off: something outside answers it
 	"slow":      doSlow,      // slow HOST DURATION: frames wait up to so long for the process
 	"late":      doLate,      // late HOST DURATION: it wakes up to so much too late
@@ -174,6 +176,7 @@ func doPowerOff(w *World, h *host, _ []string) error {
 	w.end(h)
 	h.powered = false
 	h.plane = plane{}
+	w.destroy(h, w.all())
 	w.oracle.refresh(w, h)
 	return nil
 }
@@ -313,6 +316,7 @@ func doStale(_ *World, h *host, args []string) error {
 		return err
 	}
 	epoch, err := strconv.ParseUint(args[1], 10, 64)
-	h.plane.table, h.plane.tableEpoch, h.plane.leaseEpoch = table, epoch, epoch
+	h.plane.table, h.plane.owned = table, table
+	h.plane.tableEpoch, h.plane.leaseEpoch = epoch, epoch
 	return err
 }

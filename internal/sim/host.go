@@ -35,14 +35,16 @@ type host struct {
 	id     member.NodeID
 	name   string
 	config member.Config
+	agent  agent
 	clock  clock
 	disk   disk
 	plane  plane
 	random *rand.Rand // the member's
 
 	powered bool
-	carrier uint8 // interfaces whose link is up
-	outside bool  // something outside the cluster would answer it
+	carrier uint8  // interfaces whose link is up
+	outside bool   // something outside the cluster would answer it
+	limit   uint16 // what its health allows
 
 	process *member.Member // nil: none runs
 	life    uint32         // of the process, so that what was meant for another is known
@@ -88,7 +90,7 @@ func newHost(w *World, index int, id member.NodeID) *host {
 	h.disk.slowest = w.Sync
 	h.carrier = 1<<w.Interfaces - 1
 	h.known = h.carrier
-	h.powered, h.outside = true, true
+	h.powered, h.outside, h.limit = true, true, member.MaxWeight
 	return h
 }
 
@@ -99,8 +101,11 @@ func (w *World) start(h *host) {
 	h.born = w.now
 	h.paused, h.torn, h.tear, h.waking, h.saved, h.proof = false, -1, 0, false, 0, false
 	h.killed, h.leaving, h.stuck, h.held = false, false, false, false
+	h.plane.deadline = 0 // a process ends the lease that it finds (clause S3)
+	w.oracle.refresh(w, h)
 	h.process = member.New(h.config, h.disk.content, h.clock.read(w.now), h.random.Uint64)
 	w.oracle.started(h)
+	w.begins(h)
 	w.drain(h)
 	h.known = 0xff // a member takes all links to be up until it is told otherwise
 	h.due, h.tickAt = never, never

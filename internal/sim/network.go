@@ -64,6 +64,10 @@ func (n *network) copyIn(m *member.Message) uint32 {
 	case *member.Fetch:
 		copied := *body
 		f.message.Body = &copied
+	case *member.Drained:
+		copied := *body
+		copied.Bits = append([]byte(nil), body.Bits...)
+		f.message.Body = &copied
 	case *member.Chunk:
 		copied := *body
 		copied.Data = append([]byte(nil), body.Data...)

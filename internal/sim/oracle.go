@@ -15,6 +15,7 @@ type oracle struct {
 	active [maxHosts]uint64
 	until  [maxHosts]instant // when its lease runs out
 	queued [maxHosts]instant // when the next expire event is due
+	owns   [maxHosts]uint64  // the buckets of which it answers for all flows
 
 	contacts
 	leases
@@ -39,9 +40,10 @@ func (w *World) patience() instant { return longest(w.Lease * member.Drift / 100
 // may have run out.
 func (o *oracle) refresh(w *World, h *host) {
 	i := h.index
+	w.watch(h)
 	now := h.plane.handles(h.clock.read(w.now))
 	o.until[i] = w.now
-	if now != 0 {
+	if w.plane(h) != 0 {
 		o.until[i] = h.clock.when(h.plane.deadline, w.now)
 		if o.queued[i] <= w.now || o.queued[i] > o.until[i] {
 			o.queued[i] = o.until[i]

@@ -47,7 +47,7 @@ type look struct {
 	fenced                             instant
 	listed                             member.Set
 	weight                             uint16
-	blank                              bool
+	blank, sweeping                    bool
 	hears, heard                       [maxInterfaces]hostSet
 	lossy                              hostSet
 }
@@ -209,7 +209,7 @@ func (w *World) retiring(s hostSet) bool {
 				listed++
 			}
 		}
-		if s.has(i) && h.config.Weight > 0 && h.config.Listed.Has(h.id) && 2*listed > s.len() {
+		if s.has(i) && w.weight(h) > 0 && h.config.Listed.Has(h.id) && 2*listed > s.len() {
 			return false
 		}
 	}

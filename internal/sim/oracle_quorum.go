@@ -5,7 +5,7 @@ import "github.com/shoal-net/shoal/internal/member"
 // examine decides whether a host is fit.
 func (c *coverage) examine(w *World, i int, h *host) {
 	l := look{powered: h.powered, running: h.goesOn(w), outside: h.outside, leaving: h.leaving, carrier: h.carrier,
-		life: h.life, slow: h.slow, late: h.late, fenced: h.fenced, listed: h.config.Listed, weight: h.config.Weight, blank: h.disk.content == nil}
+		life: h.life, slow: h.slow, late: h.late, fenced: h.fenced, listed: h.config.Listed, weight: w.weight(h), sweeping: h.agent.sweeping, blank: h.disk.content == nil}
 	for iface := range w.Interfaces {
 		for j, other := range w.hosts {
 			if j != i && w.hears(h, other, iface) {
@@ -25,7 +25,7 @@ func (c *coverage) examine(w *World, i int, h *host) {
 		c.look[i], c.changed[i] = l, w.now
 	}
 	fit := h.goesOn(w) && h.tear == 0 && h.carrier == 1<<w.Interfaces-1 && h.slow == 0 && h.late == 0 &&
-		!l.blank && !h.leaving && !h.stuck
+		!l.blank && !h.leaving && !h.stuck && !h.agent.sweeping
 	ripe := max(h.born+w.patience(), h.fenced+2*longest(w.Lease)) + longest(w.Interval*3/2)
 	switch {
 	case !fit || w.now < ripe:
@@ -111,7 +111,7 @@ func (c *coverage) mayServe(w *World, s hostSet) (serves, alone bool) {
 			continue
 		}
 		ids = ids.With(h.id)
-		serves = serves || h.config.Weight > 0
+		serves = serves || w.weight(h) > 0
 		proof = proof || h.outside
 		for _, other := range w.hosts {
 			if !s.has(other.index) && other.goesOn(w) && w.inTouch(h, other) {

@@ -16,6 +16,7 @@ type chosen struct {
 	voted    instant                     // when the voters of an accepted view were others than before, last
 	lost     member.Set                  // nodes that have lost their memory
 	late     member.Set                  // nodes that had none when there were views
+	ordered  []order                     // all commands so far
 }
 
 func (c *chosen) init() {
@@ -77,6 +78,7 @@ func (o *oracle) stored(w *World, h *host, s *member.Stored) {
 	}
 	w.notef("view %s on %s: %s", number(v.Epoch), number(v.Parent.Epoch), v.Reason)
 	c.fair(w, v)
+	c.obeyed(w, v)
 }
 
 // kept notes what a node has on disk now.
@@ -91,7 +93,7 @@ func (c *chosen) kept(w *World, h *host) {
 func (c *chosen) tabled(w *World, h *host, fx *member.Effects) {
 	var load plane
 	load.load(fx.TableEpoch, fx.Table)
-	if load.table == 0 {
+	if load.table|load.drains == 0 {
 		return
 	}
 	e := member.Epoch(fx.TableEpoch)
@@ -103,6 +105,19 @@ func (c *chosen) tabled(w *World, h *host, fx *member.Effects) {
 	for b := range w.Buckets {
 		if load.table>>b&1 == 1 && v.Owners[b] != h.id {
 			w.fail("invariant 6: %s takes bucket %d, which view %d gives to %d", h.name, b, e, v.Owners[b])
+		}
+		var old member.Set
+		for _, move := range v.Moves {
+			if int(move.Bucket) == b {
+				old = move.Old
+			}
+		}
+		if (load.table&^load.owned)>>b&1 == 1 && old == 0 {
+			w.fail("flows: %s acquires bucket %d, which nobody keeps in view %d", h.name, b, e)
+		}
+		waits := v.Owners[b] == h.id && old != 0 // it comes back, to flows that it has still
+		if load.drains>>b&1 == 1 && !old.Has(h.id) && !waits {
+			w.fail("flows: %s drains bucket %d, which view %d does not let it keep", h.name, b, e)
 		}
 	}
 	if e < h.acted && !c.forgetful(v.Voters) && !c.forgetful(c.byEpoch[h.acted].Voters) {

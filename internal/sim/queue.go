@@ -25,6 +25,12 @@ const (
 	succeed             // a process goes on in the place of another
 	expire              // a data plane's lease may have run out
 	answer              // something outside the cluster answers a probe
+	opens               // a client opens a flow
+	talks               // a client sends the next packet of one
+	counts              // an agent counts its flows
+	reports             // … and has the result
+	sweeps              // … or has destroyed them
+	freezes             // … or has what others keep
 	carrier             // a process learns that a link went up or down
 )
 
@@ -33,7 +39,7 @@ const (
 type event struct {
 	at    instant
 	order uint32 // of being queued: events at one instant have one order, always
-	ref   uint32 // arrive: the frame; synced: the write; else the life of the process
+	ref   uint32 // arrive: the frame; synced: the write; talks: the flow; else the life of the process
 	kind  kind
 	host  uint8
 	iface uint8

@@ -33,6 +33,7 @@ func Random(seed uint64) Schedule {
 	g.cold()
 	g.s.End = g.at + g.leases(18, 20)
 	g.choose()
+	g.flows()
 	from, last := g.at, g.at
 	for range 6 + g.r.IntN(14) {
 		if g.at = draw(g.r, from, g.s.End); g.one(2) {
@@ -92,7 +93,7 @@ func (w *World) rests() {
 		if w.Run(w.now + instant(w.Lease)); w.failure != "" {
 			return
 		}
-		if w.unrest() == "" && w.Seed%8 != 0 {
+		if w.unrest() == "" && w.moving() == 0 && w.Seed%8 != 0 {
 			w.Run(w.now + 3*w.patience())
 			return
 		}
@@ -105,6 +106,7 @@ func (w *World) rest() instant { return 12*w.patience() + 2*second }
 // repair ends all faults and makes all files say the same.
 func (w *World) repair() {
 	w.Noise = 0
+	w.hush()
 	w.Do("heal")
 	for _, h := range w.hosts {
 		h.config.Listed = w.listed
@@ -146,10 +148,10 @@ func (w *World) unrest() string {
 	for i, h := range w.hosts {
 		handled |= w.oracle.active[i]
 		if serves(h) {
-			total += int(h.config.Weight)
+			total += int(w.weight(h))
 		}
 	}
-	if total == 0 {
+	if total == 0 { // nobody may, or all are ill
 		return ""
 	}
 	if missing := w.all() &^ handled; missing != 0 && !w.memoryLost() {
@@ -159,13 +161,27 @@ func (w *World) unrest() string {
 		if !serves(h) {
 			continue
 		}
-		low := w.Buckets * int(h.config.Weight) / total
-		high := (w.Buckets*int(h.config.Weight) + total - 1) / total
+		weight := int(w.weight(h))
+		low := w.Buckets * weight / total
+		high := (w.Buckets*weight + total - 1) / total
 		if n := count(w.oracle.active[i]); (n < low || n > high) && !w.memoryLost() {
 			return fmt.Sprintf("%s handles %d buckets, its quota is %d to %d", h.name, n, low, high)
 		}
 	}
+	if moving := w.moving() &^ w.kept(); moving != 0 && !w.memoryLost() {
+		return fmt.Sprintf("some acquire or drain %s still", buckets(moving))
+	}
 	return ""
+}
+
+// moving is the set of buckets that anybody drains or acquires.
+func (w *World) moving() (s uint64) {
+	for _, h := range w.hosts {
+		if h.process != nil {
+			s |= h.plane.drains | h.plane.table&^h.plane.owned
+		}
+	}
+	return s
 }
 
 // memoryLost reports whether too few of the voters remember anything for the

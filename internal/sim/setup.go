@@ -25,6 +25,15 @@ func (s *Setup) String() string {
 	if s.Available {
 		b.WriteString(" partition=available")
 	}
+	if s.Keep {
+		fmt.Fprintf(&b, " keep=%v", time.Duration(s.Drain))
+	}
+	if s.Hold {
+		b.WriteString(" udp=keep")
+	}
+	if s.KeepIll {
+		b.WriteString(" ill=keep")
+	}
 	if s.Silent != 0 {
 		fmt.Fprintf(&b, " silent=%s", nodes(s.Silent))
 	}
@@ -102,6 +111,13 @@ func (s *Setup) set(key, value string) (err error) {
 		s.Noise = uint32(n)
 	case "partition":
 		s.Available = value == "available"
+	case "keep":
+		span(&d)
+		s.Keep, s.Drain = true, instant(d)
+	case "udp":
+		s.Hold = value == "keep"
+	case "ill":
+		s.KeepIll = value == "keep"
 	case "silent":
 		s.Silent, err = set(value)
 	case "sync":

@@ -51,6 +51,10 @@ func (s *Schedule) without(fails func(*Schedule) bool) (shrunk bool) {
 // simpler tries plainer setups.
 func (s *Schedule) simpler(fails func(*Schedule) bool) (shrunk bool) {
 	for _, change := range []func(*Schedule){
+		func(c *Schedule) { c.Keep, c.Drain, c.Hold, c.KeepIll = false, 0, false, false },
+		func(c *Schedule) { c.Drain = 0 },
+		func(c *Schedule) { c.Hold = false },
+		func(c *Schedule) { c.KeepIll = false },
 		func(c *Schedule) { c.Drift = 0 },
 		func(c *Schedule) { c.Noise = 0 },
 		func(c *Schedule) { c.Sync = 0 },

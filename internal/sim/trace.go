@@ -97,6 +97,8 @@ func (w *World) traceFrame(h *host, a arrival, m *member.Message, v member.Verdi
 		text = fmt.Sprintf("view %s on %s voters {%s}: %s", number(b.Epoch), number(b.Parent.Epoch), nodes(b.Voters), b.Reason)
 	case *member.Fetch:
 		text = fmt.Sprintf("fetch %s from %d to %d", number(b.View.Epoch), b.From, b.To)
+	case *member.Drained:
+		text = fmt.Sprintf("drained of %s: %x", number(b.View.Epoch), b.Bits)
 	case *member.Chunk:
 		text = fmt.Sprintf("chunk %d of %d of %s", b.Index, b.Total, number(b.View.Epoch))
 	}
@@ -117,7 +119,7 @@ func (w *World) traceEffects(h *host, fx *member.Effects) {
 	if fx.TableSet {
 		var p plane
 		p.load(fx.TableEpoch, fx.Table)
-		w.tracef("%s   table %s: %s", h.name, number(fx.TableEpoch), buckets(p.table))
+		w.tracef("%s   table %s: %s, of which %s acquired, drains %s", h.name, number(fx.TableEpoch), buckets(p.table), buckets(p.table&^p.owned), buckets(p.drains))
 	}
 	if fx.Store != nil {
 		accepted := member.Epoch(0)

@@ -26,6 +26,10 @@ type Setup struct {
 	Noise      uint32     // loss, in millionths, that is no fault: bounds are not checked under it
 	DelayMax   instant    // the network's usual delay
 	Weights    []uint16   // of the nodes, in turn; nil: all 100
+	Keep       bool       // flows stay where they are when buckets move …
+	Drain      instant    // … for up to so long; 0: for ever
+	Hold       bool       // udp: keep
+	KeepIll    bool       // all-unhealthy: keep
 }
 
 // World is one run: hosts, a network, and an oracle that watches them.
@@ -35,6 +39,7 @@ type World struct {
 	queue   queue
 	hosts   []*host
 	network network
+	clients clients
 	noise   *rand.Rand // of disks and processes
 	oracle  oracle
 	trace   io.Writer  // nil: none
@@ -51,6 +56,7 @@ func NewWorld(s Setup, trace io.Writer) *World {
 	w := &World{Setup: s, trace: trace}
 	w.noise = rand.New(rand.NewPCG(s.Seed, 1))
 	w.network.random = rand.New(rand.NewPCG(s.Seed, 2))
+	w.clients.random = rand.New(rand.NewPCG(s.Seed, 3))
 	w.network.weather = weather{delayMin: 20 * microsecond, delayMax: w.usualDelay(), loss: s.Noise}
 	w.network.slowest = w.network.delayMax
 	w.listed = member.Set(1)<<s.Nodes - 1
@@ -58,6 +64,9 @@ func NewWorld(s Setup, trace io.Writer) *World {
 		w.hosts = append(w.hosts, newHost(w, id-1, member.NodeID(id)))
 	}
 	w.oracle.init(w)
+	if s.Keep {
+		w.queue.push(event{kind: opens})
+	}
 	return w
 }
 
@@ -73,6 +82,9 @@ func (w *World) config(id member.NodeID) member.Config {
 		Interfaces: []string{"eth0", "eth1"}[:w.Interfaces],
 		Cluster:    1<<(w.Interfaces-w.Beats) - 1,
 		Available:  w.Available,
+		Keep:       w.Keep,
+		HoldUDP:    w.Hold,
+		KeepIll:    w.KeepIll,
 	}
 	if len(w.Weights) > 0 {
 		c.Weight = w.Weights[int(id-1)%len(w.Weights)]
@@ -136,6 +148,14 @@ func (w *World) handle(e *event) {
 		}
 	case carrier:
 		w.inform(h)
+	case opens:
+		w.open()
+	case talks:
+		w.packet(int(e.ref))
+	default:
+		if e.ref == h.life && h.process != nil {
+			w.works(h, e.kind)
+		}
 	}
 }
 
@@ -164,6 +184,7 @@ func (w *World) inform(h *host) {
 	}
 	w.tell(h)
 	w.hold(h)
+	w.heed(h)
 	if h.running() && h.proof {
 		h.proof = false
 		w.oracle.proof[h.index] = h.clock.read(w.now)
@@ -219,8 +240,10 @@ func (w *World) do(h *host, fx *member.Effects, first, last int) {
 			}
 		case table:
 			if fx.TableSet {
+				before := h.plane
 				w.oracle.tabled(w, h, fx)
 				h.plane.load(fx.TableEpoch, fx.Table)
+				w.loaded(h, before)
 			}
 			if fx.LeaseSet || fx.TableSet {
 				w.oracle.refresh(w, h)
@@ -245,6 +268,9 @@ func (w *World) do(h *host, fx *member.Effects, first, last int) {
 					host: uint8(h.index), ref: h.life})
 			}
 		}
+	}
+	if fx.Sweep != 0 && last == effects {
+		w.asked(h, fx.Sweep)
 	}
 	if fx.Left && last == effects {
 		w.end(h)
