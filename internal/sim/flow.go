@@ -206,8 +206,11 @@ func (w *World) kept() (s uint64) {
 // weight is what a node is to get: as was ordered, else as its file says, as far
 // as its health allows.
 func (w *World) weight(h *host) uint16 {
-	weight := h.config.Weight
-	if v := w.oracle.latest; v != nil {
+	weight, v := h.config.Weight, w.oracle.latest
+	if v != nil && w.oracle.forgetful(v.Voters) {
+		v = w.oracle.actsOn(h) // what was ordered may be forgotten, too
+	}
+	if v != nil {
 		e := v.Members[h.id-1]
 		if e.Drained != 0 {
 			return 0

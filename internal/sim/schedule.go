@@ -177,7 +177,7 @@ func (w *World) unrest() string {
 // moving is the set of buckets that anybody drains or acquires.
 func (w *World) moving() (s uint64) {
 	for _, h := range w.hosts {
-		if h.process != nil {
+		if h.plane.leased(h.clock.read(w.now)) {
 			s |= h.plane.drains | h.plane.table&^h.plane.owned
 		}
 	}
