@@ -5,11 +5,14 @@ import (
 	"fmt"
 )
 
+// snapshotFormat grows when a snapshot of before cannot be gone on with.
+const snapshotFormat = 2
+
 // snapshot is a member as it passes from one process to the next of the same
 // node (clause R4). Only what the next one cannot hear again within an
 // interval is in it.
 type snapshot struct {
-	Format                int // 1
+	Format                int // snapshotFormat
 	Started, BornAt, Sent Time
 	Incarnation, Previous Incarnation
 	State                 State
@@ -18,6 +21,9 @@ type snapshot struct {
 	Accepted, Active      *View
 	ActiveSince, Deadline Time
 	FencedSince, UnfitAt  Time
+	Tabled                *View   // nil: no table is in effect
+	States                []uint8 // the table
+	Frozen                Set
 	Stale, InView         bool
 	Given                 []byte
 	Order                 Order
@@ -48,10 +54,11 @@ func (m *Member) Snapshot() ([]byte, error) {
 		return nil, fmt.Errorf("the latest votes are not on disk yet")
 	}
 	s := snapshot{
-		Format: 1, Started: m.started, BornAt: m.bornAt, Sent: m.sent,
+		Format: snapshotFormat, Started: m.started, BornAt: m.bornAt, Sent: m.sent,
 		Incarnation: m.incarnation, Previous: m.previous, State: m.state,
 		Amnesiac: m.amnesiac, Forgot: m.forgot, Promised: m.durable.promised, Spent: m.spent,
 		Accepted: m.durable.accepted, Active: m.active, ActiveSince: m.activeSince, Deadline: m.deadline,
+		Tabled: m.tabled, States: m.states, Frozen: m.frozen,
 		Stale: m.stale, InView: m.inView, Given: m.given, Order: m.order, Limit: m.limit,
 		FencedSince: m.fencedSince, UnfitAt: m.unfitAt, Peers: map[NodeID]peerSnapshot{},
 	}
@@ -66,6 +73,18 @@ func (m *Member) Snapshot() ([]byte, error) {
 	return json.Marshal(s)
 }
 
+// restored returns a view of a snapshot, the same one where it is known already.
+func (m *Member) restored(v *View) *View {
+	if v == nil {
+		return nil
+	}
+	if known := m.find(v.ID()); known != nil {
+		return known
+	}
+	m.remember(v)
+	return v
+}
+
 // Restore returns a member that goes on where the one of the snapshot stopped,
 // on the same host. The data plane must not have been touched since.
 func Restore(cfg Config, data []byte, now Time, random func() uint64) (*Member, error) {
@@ -73,14 +92,14 @@ func Restore(cfg Config, data []byte, now Time, random func() uint64) (*Member, 
 	if err := json.Unmarshal(data, &s); err != nil {
 		return nil, fmt.Errorf("read the state of the process before: %w", err)
 	}
-	if s.Format != 1 || s.Incarnation == 0 {
-		return nil, fmt.Errorf("the state of the process before has format %d, not 1", s.Format)
+	if s.Format != snapshotFormat || s.Incarnation == 0 {
+		return nil, fmt.Errorf("the state of the process before has format %d, not %d", s.Format, snapshotFormat)
 	}
-	for _, v := range []*View{s.Accepted, s.Active} {
+	for _, v := range []*View{s.Accepted, s.Active, s.Tabled} {
 		if v == nil {
 			continue
 		}
-		if len(v.Owners) != cfg.Buckets {
+		if len(v.Owners) != cfg.Buckets || len(s.States) != cfg.Buckets {
 			return nil, fmt.Errorf("the process before had %d buckets, the file has %d", len(v.Owners), cfg.Buckets)
 		}
 		v.note()
@@ -93,12 +112,9 @@ func Restore(cfg Config, data []byte, now Time, random func() uint64) (*Member, 
 	m.activeSince, m.deadline = s.ActiveSince, s.Deadline
 	m.fencedSince, m.unfitAt = s.FencedSince, s.UnfitAt
 	m.stale, m.inView, m.given, m.order, m.limit = s.Stale, s.InView, s.Given, s.Order, s.Limit
-	if s.Active != nil {
-		if m.active = m.find(s.Active.ID()); m.active == nil {
-			m.active = s.Active
-			m.remember(m.active)
-		}
-	}
+	m.active, m.tabled, m.frozen = m.restored(s.Active), m.restored(s.Tabled), s.Frozen
+	copy(m.states, s.States)
+	m.drainsChanged = true // whom buckets wait for is found out anew
 	for n, q := range s.Peers {
 		if n == 0 || n > MaxNodes {
 			return nil, fmt.Errorf("the state of the process before names node %d", n)

@@ -10,8 +10,9 @@ import (
 // its time, and does nothing while it is stuck.
 type agent struct {
 	sweeping bool   // it has yet to destroy all flows before the node may take part
-	sweep    uint64 // that it was asked for last
-	swept    uint64 // that its process has not been told of yet; 0: none
+	sweep    uint64 // that it was asked for last …
+	doing    uint64 // … that it is at; 0: none …
+	swept    uint64 // … and that is done and its process has not been told of yet; 0: none
 	report   report
 	since    [64]instant // when a bucket was first found draining; 0: it is not
 	frozen   member.ViewID
@@ -55,9 +56,16 @@ func (w *World) asked(h *host, seq uint64) {
 	if w.plane(h) != 0 {
 		w.fail("flows: %s is to destroy its flows while it handles some", h.name)
 	}
-	h.agent.sweeping, h.agent.sweep = true, seq
-	w.agentLater(h, sweeps, millisecond/10, 30*millisecond)
+	a := &h.agent
+	if a.sweeping, a.sweep = true, seq; a.doing == 0 {
+		w.sweepNext(h)
+	}
 	w.settled()
+}
+
+func (w *World) sweepNext(h *host) {
+	h.agent.doing = h.agent.sweep
+	w.agentLater(h, sweeps, millisecond/10, 30*millisecond)
 }
 
 // plane is the set of buckets of which a data plane handles anything.
@@ -70,11 +78,19 @@ func (w *World) plane(h *host) uint64 {
 
 // swept is when the flows are destroyed.
 func (w *World) swept(h *host) {
+	a := &h.agent
+	if a.doing == 0 { // another agent has begun since
+		return
+	}
+	number := a.doing
+	a.doing = 0
 	if h.stuck { // tried again when the member asks again
 		return
 	}
 	w.destroy(h, w.all())
-	h.agent.swept = h.agent.sweep
+	if a.swept = number; number != a.sweep {
+		w.sweepNext(h)
+	}
 	w.inform(h)
 }
 

@@ -237,6 +237,7 @@ func (w *World) do(h *host, fx *member.Effects, first, last int) {
 			if fx.LeaseSet && fx.LeaseDeadline == 0 {
 				w.oracle.gaveUp(w, h, fx)
 				w.lease(h, fx)
+				w.watch(h)
 			}
 		case table:
 			if fx.TableSet {
