@@ -56,6 +56,10 @@ func (m *Member) heardElsewhere(n NodeID) bool {
 // warns reports that this node may go on alone, and since when it says so.
 func (m *Member) warns() bool {
 	a, n := m.wanted.accepted, m.other()
+	if m.cfg.Cluster&^m.carrier != 0 { // nobody would hear it
+		m.warnedAt = 0
+		return false
+	}
 	decided := a != nil && a.Alone && a.Voters.Has(m.cfg.Self) || m.sole()
 	if m.serves() || !decided && (n == 0 || !m.givenUp(n) && (m.silence(n) < m.quiet() || m.evidence <= m.lastWord(n))) {
 		m.warnedAt = 0

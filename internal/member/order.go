@@ -58,19 +58,27 @@ func (m *Member) obey() {
 	}
 }
 
-// wishOrders carries out what nodes are asked for. Where two contradict each
-// other, the one of the higher id is done last.
+// wishOrders carries out what nodes are asked for. Where two orders contradict
+// each other, the one of the higher id is done and the other waits.
 func (m *Member) wishOrders(c *change) {
 	heard := m.heardSet().With(m.cfg.Self)
-	for left := heard; left != 0; left &= left - 1 {
-		by := left.first()
+	var drains, weights Set // the nodes that there is an order about
+	for by := NodeID(MaxNodes); by > 0; by-- {
 		o := m.order
 		if by != m.cfg.Self {
 			o = m.peers[by].hb.Order
 		}
-		if o.Kind != NoOrder && o.Node != 0 && o.Node <= MaxNodes && !o.Done(c.ViewHeader) {
+		if !heard.Has(by) || o.Kind == NoOrder || o.Node == 0 || o.Node > MaxNodes {
+			continue
+		}
+		about := &weights
+		if o.Kind == Drain || o.Kind == Undrain {
+			about = &drains
+		}
+		if !about.Has(o.Node) && !o.Done(c.ViewHeader) {
 			m.wishOrder(c, o, by)
 		}
+		*about = about.With(o.Node)
 	}
 }
 

@@ -12,7 +12,8 @@ func (m *Member) gone(n NodeID, i Incarnation) bool {
 	}
 	id := a.ID()
 	for _, o := range m.live {
-		if hb := &m.peers[o].hb; hb.Ended.Has(n) && hb.Accepted == id {
+		// What comes under n's own id is not passed on word: it may be another host's.
+		if hb := &m.peers[o].hb; o != n && hb.Ended.Has(n) && hb.Accepted == id {
 			return true
 		}
 	}

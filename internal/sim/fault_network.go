@@ -190,6 +190,9 @@ func doWeather(w *World, _ *host, args []string) (err error) {
 		case "late":
 			n.late, err = perCent(value)
 		case "replay":
+			if n.weather.replay > 0 { // the last recordings told something, too
+				w.oracle.peace = w.now
+			}
 			n.weather.replay, err = perCent(value)
 		case "delay":
 			d, err = time.ParseDuration(value)

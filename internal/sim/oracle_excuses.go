@@ -35,7 +35,9 @@ func (c *coverage) warning(w *World) instant {
 // says that is hardly heard otherwise, so that it seems to come and go.
 func (c *coverage) relayed(w *World) bool {
 	for i, h := range w.hosts {
-		if w.network.weather.replay > 0 && !c.quorum.has(i) && h.goesOn(w) {
+		// With partition: available a recording of a warning is heeded, too, whoever
+		// is dead (clause A4).
+		if w.network.weather.replay > 0 && !c.quorum.has(i) && (h.goesOn(w) || w.Available) {
 			return true
 		}
 	}

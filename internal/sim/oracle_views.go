@@ -19,6 +19,9 @@ type chosen struct {
 	ordered  []order                     // all commands so far
 }
 
+// mostViews is more views than any number of faults can be a reason for.
+const mostViews = 500
+
 func (c *chosen) init() {
 	c.views = map[member.ViewID]*member.View{}
 	c.byEpoch = map[member.Epoch]*member.View{}
@@ -69,6 +72,9 @@ func (o *oracle) stored(w *World, h *host, s *member.Stored) {
 	}
 	c.views[v.ID()] = v
 	c.byEpoch[v.Epoch] = v
+	if len(c.views) > 4*mostViews {
+		w.fail("restless: %d views were accepted, the last one because %s", len(c.views), v.Reason)
+	}
 	if c.latest == nil || v.Epoch > c.latest.Epoch {
 		c.latest = v
 		w.settled()
@@ -134,7 +140,9 @@ func (c *chosen) tabled(w *World, h *host, fx *member.Effects) {
 		}
 	}
 	c.chain(w, v)
-	c.line = append(c.line, v)
+	if c.line = append(c.line, v); len(c.line) > mostViews {
+		w.fail("restless: %d views were acted on, the last one because %s", len(c.line), v.Reason)
+	}
 	if c.newest == nil || v.Epoch > c.newest.Epoch {
 		c.newest = v
 	}

@@ -51,19 +51,33 @@ func Random(seed uint64) Schedule {
 }
 
 // dropDuplicates takes hosts with one id out of schedules in which some nodes
-// cannot hear others: there two such hosts are two votes for who does not hear
-// both. In a cluster the data plane takes heartbeats only from the addresses
-// that the file lists for the node, so the two would have one address as well.
+// cannot hear others, and those whose first host is not there all the time: there
+// two such hosts are two votes for who does not hear both, or one that votes by
+// what the other has forgotten. In a cluster the data plane takes heartbeats only
+// from the addresses that the file lists for the node, so the two would have one
+// address as well.
 func (s *Schedule) dropDuplicates() {
-	deafening := func(l Line) bool {
-		verb, _, _ := strings.Cut(l.Text, " ")
-		return slices.Contains([]string{"cut", "split", "deaf", "mute", "unplug", "lossy"}, verb) || strings.Contains(l.Text, "weather loss")
+	alone := s.Available
+	absent := map[string]bool{}
+	for _, l := range s.Lines {
+		words := strings.Fields(l.Text)
+		switch words[0] {
+		case "cut", "split", "deaf", "mute", "unplug", "lossy":
+			alone = true
+		case "weather":
+			alone = alone || strings.Contains(l.Text, "weather loss")
+		case "kill", "pause", "poweroff", "leave", "replace":
+			absent[words[1]] = true
+		}
 	}
-	if slices.ContainsFunc(s.Lines, deafening) || s.Available {
-		s.Lines = slices.DeleteFunc(s.Lines, func(l Line) bool {
-			return strings.HasPrefix(l.Text, "duplicate ") || strings.HasPrefix(l.Text, "poweroff") && strings.HasSuffix(l.Text, "'")
-		})
-	}
+	s.Lines = slices.DeleteFunc(s.Lines, func(l Line) bool {
+		words := strings.Fields(l.Text)
+		name, second := strings.CutSuffix(words[len(words)-1], "'")
+		if words[0] == "duplicate" {
+			name, second = words[1], true
+		}
+		return second && (alone || absent[name])
+	})
 }
 
 // Run plays the schedule and what follows it: all is repaired, all processes
@@ -124,6 +138,8 @@ func (w *World) repair() {
 			w.Do("resume " + h.name)
 			if h.process == nil {
 				w.Do("start " + h.name)
+			} else {
+				w.Do("reload " + h.name)
 			}
 		case h.process == nil && h.config.Listed.Has(h.id):
 			w.Do("start " + h.name)
