@@ -89,11 +89,16 @@ func (m *Member) returns(before *View, v *View) {
 	}
 }
 
-// abreast reports whether this node knows of all views that others have
-// accepted, as far as it hears them: one of those may have put it out.
+// abreast reports whether this node knows of all views of its line that others
+// have accepted, as far as it hears them: one of those may have put it out.
 func (m *Member) abreast() bool {
+	a := m.wanted.accepted
 	for _, n := range m.live {
-		if m.present(n) && m.peers[n].hb.Accepted.Epoch > m.acceptedEpoch() {
+		id := m.peers[n].hb.Accepted
+		if !m.present(n) || id.Epoch <= m.acceptedEpoch() {
+			continue
+		}
+		if v := m.find(id); v == nil || a == nil || v.Lineage == a.Lineage {
 			return false
 		}
 	}
