@@ -108,8 +108,12 @@ func (m *Member) extend() Time {
 	if n == 0 || !m.voters().Has(n) || m.deadline == 0 || m.now > m.deadline || m.now < m.graceUntil {
 		return 0
 	}
-	if last := m.lastWord(n); m.now-last < m.extending() || m.evidence <= last {
+	last := m.lastWord(n)
+	if m.now-last < m.extending() || m.evidence <= last {
 		return 0
+	}
+	if last-m.peers[n].echoed >= m.quiet()+m.cfg.Interval {
+		return 0 // it had not heard this node for long, and may go on alone itself
 	}
 	return m.now + 3*m.cfg.Interval/2
 }

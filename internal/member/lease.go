@@ -43,8 +43,8 @@ func (m *Member) grantedBy(voters Set) Time {
 		need--
 	}
 	switch {
-	case need == 0 && m.now < m.graceUntil:
-		return 0 // others may have gone on while this node was stopped
+	case need == 0 && (m.now < m.graceUntil || m.sole() && m.lapsed()):
+		return 0 // another may have gone on while this node did not serve (clause A4)
 	case need == 0:
 		return min(m.sent, m.now)
 	case need > n:
@@ -117,10 +117,13 @@ func (m *Member) lapse() {
 	m.fence("its lease ran out: too few of the others answer")
 }
 
+// lapsed reports whether there was a lease and it has run out.
+func (m *Member) lapsed() bool { return m.deadline != 0 && m.deadline < m.now }
+
 // leaseEnd is when the lease runs out, or must have begun: a new view may take
 // other grants.
 func (m *Member) leaseEnd() Time {
-	if m.renewed > m.activeSince {
+	if m.renewed > m.activeSince || m.sole() && m.deadline != 0 {
 		return m.deadline
 	}
 	return max(m.deadline, m.activeSince+m.cfg.Lease)

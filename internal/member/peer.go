@@ -11,6 +11,7 @@ type peer struct {
 	candSent    Time
 	candArrived Time
 	candLineage uint64              // of the views that it serves in; 0: none
+	candListed  Set                 // nodes in its file
 	candKnows   bool                // it has accepted a view
 	warnedAt    Time                // when it last warned that it may go on alone
 	hb          Heartbeat           // the newest of incarnation
@@ -234,7 +235,7 @@ func (m *Member) greet(p *peer, arrived Time, msg *Message, hb *Heartbeat) Verdi
 				m.changed = true // echo it soon, so that it can prove itself
 			}
 			p.candidate, p.candSent, p.candArrived = msg.Incarnation, hb.Sent, arrived
-			p.candLineage, p.candKnows = m.servedLineage(hb), hb.Accepted.Epoch != 0
+			p.candLineage, p.candKnows, p.candListed = m.servedLineage(hb), hb.Accepted.Epoch != 0, hb.Listed
 		}
 		return Unproved
 	}

@@ -6,7 +6,7 @@ func (m *Member) propose() {
 		return
 	}
 	m.probe()
-	if !m.voters().Has(m.cfg.Self) && !m.alone() {
+	if !m.voters().Has(m.cfg.Self) && !m.alone() || m.disputed() {
 		return
 	}
 	parent, by := m.wanted.accepted, m.promisers()
@@ -35,6 +35,21 @@ func (m *Member) propose() {
 	default:
 		m.prepare()
 	}
+}
+
+// disputed reports whether there is no view yet, and a node is heard whose file
+// lists other nodes: each file might found a cluster of its own.
+func (m *Member) disputed() bool {
+	if m.wanted.accepted != nil {
+		return false
+	}
+	for n := range m.met() {
+		p := &m.peers[n]
+		if m.around(n) && (p.incarnation != 0 && p.hb.Listed != m.cfg.Listed || p.candidate != 0 && p.candListed != m.cfg.Listed) {
+			return true
+		}
+	}
+	return false
 }
 
 // overtaken reports whether this node does not serve and knows of a later view

@@ -188,6 +188,9 @@ func doWeather(w *World, _ *host, args []string) (err error) {
 		case "duplicate":
 			n.duplicate, err = perCent(value)
 		case "late":
+			if n.late > 0 { // the last ones are on their way
+				w.oracle.peace = w.now + n.lateMax
+			}
 			n.late, err = perCent(value)
 		case "replay":
 			if n.weather.replay > 0 { // the last recordings told something, too

@@ -77,10 +77,17 @@ func (w *World) losing() instant { return instant(w.Lease-2*w.Interval) * 100 / 
 // of different lines, of which one was begun by a node that went on alone, and
 // at some instant not longer ago than a lease, by the slowest clock, they had
 // lost touch. The excuse is by frames that the network lost: what waits for a
-// stopped process has arrived.
+// stopped process has arrived. Or one line began where nobody could know better:
+// by voters without memory, or while the files listed different nodes.
 func (o *oracle) excused(w *World, a, b *host) bool {
 	u, v := o.actsOn(a), o.actsOn(b)
-	if !w.Available || u == nil || v == nil || u.Lineage == v.Lineage {
+	if u == nil || v == nil || u.Lineage == v.Lineage {
+		return false
+	}
+	if o.anew[u.Lineage] || o.anew[v.Lineage] {
+		return true
+	}
+	if !w.Available {
 		return false
 	}
 	since := w.now - w.grace()

@@ -31,13 +31,14 @@ func (c *coverage) warning(w *World) instant {
 	return w.patience() + longest(2*w.Interval)
 }
 
-// relayed reports whether recordings tell a quorum what a process outside it
-// says that is hardly heard otherwise, so that it seems to come and go.
+// relayed reports whether recordings, or frames that are late, tell a quorum what a
+// process outside it says that is hardly heard otherwise, so that it seems to come
+// and go.
 func (c *coverage) relayed(w *World) bool {
 	for i, h := range w.hosts {
 		// With partition: available a recording of a warning is heeded, too, whoever
 		// is dead (clause A4).
-		if w.network.weather.replay > 0 && !c.quorum.has(i) && (h.goesOn(w) || w.Available) {
+		if w.network.weather.replay+w.network.late > 0 && !c.quorum.has(i) && (h.goesOn(w) || w.Available) {
 			return true
 		}
 	}

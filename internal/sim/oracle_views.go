@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"github.com/shoal-net/shoal/internal/member"
 )
 
@@ -17,6 +19,7 @@ type chosen struct {
 	lost     member.Set                  // nodes that have lost their memory
 	late     member.Set                  // nodes that had none when there were views
 	ordered  []order                     // all commands so far
+	anew     map[uint64]bool             // lines begun by voters most of whom did not know of the views before, or while files differed
 }
 
 // mostViews is more views than any number of faults can be a reason for.
@@ -27,6 +30,7 @@ func (c *chosen) init() {
 	c.byEpoch = map[member.Epoch]*member.View{}
 	c.accepted = map[member.Epoch]member.Set{}
 	c.acted = map[member.Epoch]bool{}
+	c.anew = map[uint64]bool{}
 }
 
 // voters returns the lists of voters of which majorities may be needed now.
@@ -70,6 +74,9 @@ func (o *oracle) stored(w *World, h *host, s *member.Stored) {
 	if other := c.byEpoch[v.Epoch]; other != nil && !c.forgetful(v.Voters) {
 		w.fail("invariant 6: two views of epoch %d", v.Epoch)
 	}
+	if v.Parent == (member.ViewID{}) {
+		c.anew[v.Lineage] = len(c.views) > 0 && c.forgetful(v.Voters) || w.disputed(v.Voters)
+	}
 	c.views[v.ID()] = v
 	c.byEpoch[v.Epoch] = v
 	if len(c.views) > 4*mostViews {
@@ -85,6 +92,11 @@ func (o *oracle) stored(w *World, h *host, s *member.Stored) {
 	w.notef("view %s on %s: %s", number(v.Epoch), number(v.Parent.Epoch), v.Reason)
 	c.fair(w, v)
 	c.obeyed(w, v)
+}
+
+// disputed reports whether a file lists other nodes than those.
+func (w *World) disputed(listed member.Set) bool {
+	return slices.ContainsFunc(w.hosts, func(h *host) bool { return h.process != nil && h.config.Listed != listed })
 }
 
 // kept notes what a node has on disk now.
@@ -160,7 +172,7 @@ func (c *chosen) chain(w *World, v *member.View) {
 		w.fail("invariant 6: view %d begins a line of its own, but was not made alone", v.Epoch)
 	}
 	for _, u := range c.line {
-		if c.forgetful(u.Voters) || u.Lineage != v.Lineage && w.Available {
+		if c.forgetful(u.Voters) || u.Lineage != v.Lineage && (w.Available || c.anew[u.Lineage] || c.anew[v.Lineage]) {
 			continue
 		}
 		early, late := u, v
