@@ -105,7 +105,7 @@ func (m *Member) extending() Time { return m.cfg.Lease - 2*m.cfg.Interval }
 // answers. Otherwise the death of one would interrupt the other (clause A6).
 func (m *Member) extend() Time {
 	n := m.other()
-	if n == 0 || !m.voters().Has(n) || m.deadline == 0 || m.now > m.deadline || m.now < m.graceUntil {
+	if n == 0 || m.voters().Len() != 2 || !m.voters().Has(m.cfg.Self) || m.deadline == 0 || m.now > m.deadline || m.now < m.graceUntil {
 		return 0
 	}
 	last := m.lastWord(n)

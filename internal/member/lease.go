@@ -111,7 +111,7 @@ func (m *Member) lapse() {
 		end += 5 * m.cfg.Interval / 2 // it may go on alone before that …
 	default: // … or the other may, if it hears this word while its own lease stands (clause A1)
 	}
-	if !m.serves() || m.now < end || m.now < m.graceUntil {
+	if !m.serves() || m.now < end || m.now < m.graceUntil && !m.sole() {
 		return
 	}
 	m.fence("its lease ran out: too few of the others answer")

@@ -61,14 +61,15 @@ func (m *Member) obey() {
 // wishOrders carries out what nodes are asked for. Where two orders contradict
 // each other, the one of the higher id is done and the other waits.
 func (m *Member) wishOrders(c *change) {
-	heard := m.heardSet().With(m.cfg.Self)
 	var drains, weights Set // the nodes that there is an order about
-	for by := NodeID(MaxNodes); by > 0; by-- {
+	for left := m.heardSet().With(m.cfg.Self); left != 0; {
+		by := left.last()
+		left = left.Without(by)
 		o := m.order
 		if by != m.cfg.Self {
 			o = m.peers[by].hb.Order
 		}
-		if !heard.Has(by) || o.Kind == NoOrder || o.Node == 0 || o.Node > MaxNodes {
+		if o.Kind == NoOrder || o.Node == 0 || o.Node > MaxNodes {
 			continue
 		}
 		about := &weights
@@ -151,9 +152,10 @@ func (m *Member) Health(now Time, limit uint16) {
 // none of those that serve is well, the policy may be to leave it as it is.
 func (m *Member) wishWeights(c *change) {
 	keep := m.cfg.KeepIll && m.allIll(c)
-	for i := range c.Members {
-		n, e := NodeID(i+1), &c.Members[i]
-		if !e.Live() || n != m.cfg.Self && !m.hears(n) {
+	for left := c.live(); left != 0; left &= left - 1 {
+		n := left.first()
+		e := &c.Members[n-1]
+		if n != m.cfg.Self && !m.hears(n) {
 			continue
 		}
 		w, limit := m.weightOf(n, *e), m.limitOf(n)

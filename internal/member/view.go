@@ -92,6 +92,9 @@ func (s Set) Len() int { return bits.OnesCount64(uint64(s)) }
 // majority reports whether s holds more than half of the voters.
 func (s Set) majority(voters Set) bool { return 2*(s&voters).Len() > voters.Len() }
 
+// last returns the highest node in the set, 0 if it is empty.
+func (s Set) last() NodeID { return NodeID(bits.Len64(uint64(s))) }
+
 // first returns the lowest node in the set, 0 if it is empty.
 func (s Set) first() NodeID {
 	if s == 0 {

@@ -200,8 +200,9 @@ func (m *Member) joins(n NodeID, voters Set) bool {
 		}
 		return both.majority(voters) || voters == both
 	}
+	// One that died since it said so would have buckets until it is voted out.
 	p := &m.peers[n]
-	if !m.present(n) || !p.hb.Fit || p.mismatch {
+	if !m.present(n) || !p.hb.Fit || p.mismatch || m.now-p.arrived > 3*m.cfg.Interval/2 {
 		return false
 	}
 	if p.hb.Echoes[self-1].Heard != 0 {

@@ -24,7 +24,7 @@ func (c *coverage) unsettled(w *World) bool {
 // does: one of two that begins alone warns first (clause A4).
 func (c *coverage) warning(w *World) instant {
 	for i := range w.hosts {
-		if c.quorum.has(i) && w.oracle.active[i] != 0 {
+		if c.quorum.has(i) && w.oracle.active[i]&c.handled != 0 {
 			return 0
 		}
 	}

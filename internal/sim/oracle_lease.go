@@ -92,8 +92,8 @@ func (o *oracle) extends(w *World, h *host, fx *member.Effects, v *member.View) 
 	if newer := o.views[o.judged[h.index]]; newer != nil && newer.Epoch > v.Epoch {
 		v = newer
 	}
-	all := (v.Voters | v.OldVoters).With(h.id)
-	if !h.config.Available || all.Len() != 2 {
+	all := v.Voters | v.OldVoters
+	if !h.config.Available || all.Len() != 2 || !all.Has(h.id) {
 		return false
 	}
 	last := o.lastHeard(w, h, all)

@@ -1,6 +1,10 @@
 package sim
 
-import "github.com/shoal-net/shoal/internal/member"
+import (
+	"slices"
+
+	"github.com/shoal-net/shoal/internal/member"
+)
 
 // examine decides whether a host is fit.
 func (c *coverage) examine(w *World, i int, h *host) {
@@ -80,11 +84,11 @@ func (c *coverage) best(w *World) (best hostSet, since instant, alone bool) {
 // clique reports whether all of a set are fit and hear each other, and since
 // when.
 func (c *coverage) clique(w *World, s hostSet) (since instant, ok bool) {
-	for i := range w.hosts {
+	for i, h := range w.hosts {
 		if !s.has(i) {
 			continue
 		}
-		if c.fit[i] == never {
+		if c.fit[i] == never || s.len() == 1 && w.lossyTo(h) {
 			return 0, false
 		}
 		since = max(since, c.fit[i])
@@ -101,6 +105,13 @@ func (c *coverage) clique(w *World, s hostSet) (since instant, ok bool) {
 	return since, true
 }
 
+// lossyTo reports whether frames to a host are lost at random, of which some come.
+func (w *World) lossyTo(h *host) bool {
+	return w.network.weather.loss > 0 && slices.ContainsFunc(w.hosts, func(other *host) bool {
+		return other != h && other.goesOn(w) && w.inTouch(h, other)
+	})
+}
+
 // mayServe reports whether a set has what it takes to serve, and whether it is
 // one of two voters that has to go on alone first (clauses A1, A6).
 func (c *coverage) mayServe(w *World, s hostSet) (serves, alone bool) {
@@ -111,7 +122,7 @@ func (c *coverage) mayServe(w *World, s hostSet) (serves, alone bool) {
 			continue
 		}
 		ids = ids.With(h.id)
-		serves = serves || w.weight(h) > 0
+		serves = serves || w.weight(h) > 0 && h.config.Listed.Has(h.id)
 		proof = proof || h.outside
 		for _, other := range w.hosts {
 			if !s.has(other.index) && other.goesOn(w) && w.inTouch(h, other) {
