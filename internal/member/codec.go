@@ -22,11 +22,12 @@ const MaxWeight = 1000
 
 // Sizes and offsets of an encoded header.
 const (
-	headerDone    = 56
-	headerFlags   = 64
-	headerTable   = 65
-	headerMembers = 81
-	headerFixed   = 89
+	headerSince   = 56
+	headerDone    = 64
+	headerFlags   = 72
+	headerTable   = 73
+	headerMembers = 89
+	headerFixed   = 97
 	entrySize     = 15
 
 	flagAlone = 1 << 0
@@ -44,15 +45,16 @@ const (
 //	    32      8  lineage
 //	    40      8  voters, bit n-1 for node n
 //	    48      8  old voters
-//	    56      8  set of the old owners that have nothing left
-//	    64      1  flags: 1 alone
-//	    65     16  digest of the table
-//	    81      8  set of the nodes whose entry is not zero, m of them
-//	    89   15·m  their entries, by id: incarnation (8), state (1), weight (2),
+//	    56      8  epoch of the first view of that line with these voters
+//	    64      8  set of the old owners that have nothing left
+//	    72      1  flags: 1 alone
+//	    73     16  digest of the table
+//	    89      8  set of the nodes whose entry is not zero, m of them
+//	    97   15·m  their entries, by id: incarnation (8), state (1), weight (2),
 //	               who asked for the drain (1), weight by command (2), who asked
 //	               for that (1)
-//	 89+15·m    1  length of the reason
-//	 90+15·m       the reason
+//	 97+15·m    1  length of the reason
+//	 98+15·m       the reason
 //
 // A reason longer than MaxReason is cut.
 func (v *ViewHeader) AppendBinary(b []byte) []byte {
@@ -61,6 +63,7 @@ func (v *ViewHeader) AppendBinary(b []byte) []byte {
 	b = binary.BigEndian.AppendUint64(b, v.Lineage)
 	b = binary.BigEndian.AppendUint64(b, uint64(v.Voters))
 	b = binary.BigEndian.AppendUint64(b, uint64(v.OldVoters))
+	b = binary.BigEndian.AppendUint64(b, uint64(v.VotersFrom))
 	b = binary.BigEndian.AppendUint64(b, uint64(v.Done))
 	flags := byte(0)
 	if v.Alone {
@@ -106,6 +109,7 @@ func (v *ViewHeader) DecodeBinary(b []byte) error {
 	v.Voters = Set(binary.BigEndian.Uint64(b[40:]))
 	v.OldVoters = Set(binary.BigEndian.Uint64(b[48:]))
 	flags := b[headerFlags]
+	v.VotersFrom = Epoch(binary.BigEndian.Uint64(b[headerSince:]))
 	v.Done, v.Alone = Set(binary.BigEndian.Uint64(b[headerDone:])), flags&flagAlone != 0
 	v.Table = Digest(b[headerTable:])
 	if flags > flagAlone {
@@ -151,6 +155,8 @@ func (v *ViewHeader) check() error {
 		return malformed("view header: epoch %#x on top of %#x", uint64(v.Epoch), uint64(v.Parent.Epoch))
 	case v.Voters == 0 || v.OldVoters == 0:
 		return malformed("view header: no voters")
+	case !v.VotersFrom.Valid() || v.VotersFrom > v.Epoch:
+		return malformed("view header: epoch %#x with voters from %#x", uint64(v.Epoch), uint64(v.VotersFrom))
 	case len(v.Reason) > MaxReason || !printable(v.Reason):
 		return malformed("view header: reason %q", v.Reason)
 	}

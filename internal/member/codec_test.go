@@ -20,15 +20,16 @@ var update = flag.Bool("update", false, "rewrite the encodings in testdata")
 // sample returns a view none of whose fields is zero.
 func sample() *View {
 	h := ViewHeader{
-		Epoch:     0x102,
-		Parent:    ViewID{0x101, Digest{0xaa, 15: 0xbb}},
-		Lineage:   0x1122334455667788,
-		Voters:    0x8000000000000007,
-		OldVoters: 3,
-		Alone:     true,
-		Done:      5,
-		Table:     Digest{0xcc, 15: 0xdd},
-		Reason:    "node 3 is silent",
+		Epoch:      0x102,
+		Parent:     ViewID{0x101, Digest{0xaa, 15: 0xbb}},
+		Lineage:    0x1122334455667788,
+		Voters:     0x8000000000000007,
+		OldVoters:  3,
+		VotersFrom: 0x101,
+		Alone:      true,
+		Done:       5,
+		Table:      Digest{0xcc, 15: 0xdd},
+		Reason:     "node 3 is silent",
 	}
 	h.Members[0] = Entry{Incarnation: 0x0102030405060708, State: Serving, Weight: 100}
 	h.Members[1] = Entry{9, Draining, 1000, 64, 500, 3}
@@ -105,6 +106,7 @@ func drawHeader(t *rapid.T) *ViewHeader {
 		h.Parent = ViewID{Epoch(parent<<8) | Epoch(node.Draw(t, "proposer")), digests.Draw(t, "parent")}
 	}
 	h.Epoch = Epoch((parent+1)<<8) | Epoch(node.Draw(t, "proposer"))
+	h.VotersFrom = Epoch(rapid.Uint64Range(0, parent).Draw(t, "round of the voters")<<8) | Epoch(node.Draw(t, "proposer"))
 	for _, n := range rapid.SliceOfDistinct(node, rapid.ID).Draw(t, "members") {
 		h.Members[n-1] = Entry{
 			Incarnation: Incarnation(rapid.Uint64Min(1).Draw(t, "incarnation")),

@@ -122,6 +122,17 @@ func (m *Member) answer(to NodeID, f *Fetch) {
 	}
 }
 
+// knownSince is since when this node has known of the voters of a view (V6).
+func (m *Member) knownSince(h *ViewHeader) Time {
+	since := m.now
+	for _, v := range m.known {
+		if v.Lineage == h.Lineage && v.VotersFrom == h.VotersFrom {
+			since = min(since, v.votersSince)
+		}
+	}
+	return since
+}
+
 // collect takes a chunk: in order only, the others are asked for again.
 func (m *Member) collect(from NodeID, c *Chunk) {
 	f := &m.fetching
@@ -136,7 +147,7 @@ func (m *Member) collect(from NodeID, c *Chunk) {
 		}
 		return
 	}
-	v := &View{ViewHeader: f.header, Digest: f.id.Digest, votersSince: m.now}
+	v := &View{ViewHeader: f.header, Digest: f.id.Digest, votersSince: m.knownSince(&f.header)}
 	var err error
 	v.Owners, v.Moves, err = DecodeTable(f.got, m.cfg.Buckets)
 	v.note()

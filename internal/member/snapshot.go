@@ -22,6 +22,7 @@ type snapshot struct {
 	ActiveSince, Deadline Time
 	FencedSince, UnfitAt  Time
 	Tabled                *View   // nil: no table is in effect
+	VotersSince           [3]Time // of these three: View.votersSince
 	States                []uint8 // the table
 	Frozen                Set
 	Stale, InView         bool
@@ -62,6 +63,11 @@ func (m *Member) Snapshot() ([]byte, error) {
 		Stale: m.stale, InView: m.inView, Given: m.given, Order: m.order, Limit: m.limit,
 		FencedSince: m.fencedSince, UnfitAt: m.unfitAt, Peers: map[NodeID]peerSnapshot{},
 	}
+	for i, v := range []*View{s.Accepted, s.Active, s.Tabled} {
+		if v != nil {
+			s.VotersSince[i] = v.votersSince
+		}
+	}
 	for _, n := range m.live {
 		p := &m.peers[n]
 		s.Peers[n] = peerSnapshot{
@@ -95,10 +101,11 @@ func Restore(cfg Config, data []byte, now Time, random func() uint64) (*Member, 
 	if s.Format != snapshotFormat || s.Incarnation == 0 {
 		return nil, fmt.Errorf("the state of the process before has format %d, not %d", s.Format, snapshotFormat)
 	}
-	for _, v := range []*View{s.Accepted, s.Active, s.Tabled} {
+	for i, v := range []*View{s.Accepted, s.Active, s.Tabled} {
 		if v == nil {
 			continue
 		}
+		v.votersSince = s.VotersSince[i]
 		if len(v.Owners) != cfg.Buckets || len(s.States) != cfg.Buckets {
 			return nil, fmt.Errorf("the process before had %d buckets, the file has %d", len(v.Owners), cfg.Buckets)
 		}

@@ -35,6 +35,7 @@ func digest(b []byte) Digest {
 // it among their old owners until a view says that it is done with them.
 func (m *Member) next(h *ViewHeader) *View {
 	v := &View{ViewHeader: *h, votersSince: m.now}
+	v.VotersFrom = v.Epoch
 	var weights [MaxNodes + 1]uint16
 	for i, e := range h.Members {
 		if e.State == Serving {
@@ -47,7 +48,7 @@ func (m *Member) next(h *ViewHeader) *View {
 		return v
 	}
 	if parent.Voters == h.Voters && parent.OldVoters == h.OldVoters && parent.Lineage == h.Lineage {
-		v.votersSince = parent.votersSince
+		v.VotersFrom, v.votersSince = parent.VotersFrom, parent.votersSince
 	}
 	v.Owners = share.Next(parent.Owners, &weights)
 	stays := parent.live() & h.live() // one that is back at once has its flows still

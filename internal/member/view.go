@@ -29,11 +29,14 @@ type ViewHeader struct {
 	Lineage   uint64 // drawn by whoever proposed the first view of a chain
 	Voters    Set    // a majority of them accepts views …
 	OldVoters Set    // … and a majority of these, too, while the voters change; else equal to Voters
-	Alone     bool   // chosen by one of two voters (clause A1)
-	Done      Set    // old owners of the parent that have nothing left of what they gave up
-	Members   [MaxNodes]Entry
-	Table     Digest // of the encoded table
-	Reason    string // why, in words; at most MaxReason bytes
+	// The epoch of the first view of this line with these voters, old and new: who
+	// knows of that one, or of any since, has known of the voters for as long.
+	VotersFrom Epoch
+	Alone      bool // chosen by one of two voters (clause A1)
+	Done       Set  // old owners of the parent that have nothing left of what they gave up
+	Members    [MaxNodes]Entry
+	Table      Digest // of the encoded table
+	Reason     string // why, in words; at most MaxReason bytes
 }
 
 // MaxReason is the longest ViewHeader.Reason.

@@ -143,7 +143,7 @@ func (c *coverage) interrupted(w *World, h *host, lost uint64) {
 		return
 	}
 	settling := w.now < w.oracle.voted+longest(w.Lease+2*w.Interval)+w.slack() // other voters, other grants
-	if settling || c.alone && !w.oracle.votes(h.id) || c.excused(w) {
+	if settling || w.now < c.peace || c.alone && !w.oracle.votes(h.id) || c.excused(w) {
 		return
 	}
 	w.fail("invariant 3: %s loses its lease for %s although it hears %s well", h.name, buckets(lost), w.names(c.quorum))
@@ -267,7 +267,7 @@ func (c *coverage) check(w *World) {
 			c.worst = max(c.worst, w.now-from)
 			c.lookAgain(w, from+allowed+1)
 		case c.excused(w):
-			c.peace = w.now
+			c.peace = max(c.peace, w.now)
 		default:
 			w.fail("invariant 4: nobody has handled %s for %v, and %s, which hear each other well, were left in peace %v ago; allowed are %v",
 				buckets(missing), time.Duration(w.now-c.open[b]), w.names(c.quorum),

@@ -31,7 +31,7 @@ func samples() []member.Message {
 	heartbeat.Echoes[1] = member.Echo{Incarnation: 0x3333333333333333, Sent: 11 * time.Second, Heard: 1}
 	heartbeat.Echoes[63] = member.Echo{Heard: 0x80}
 	view := &member.ViewHeader{
-		Epoch: 0x0301, Parent: active, Lineage: 5, Voters: 7, OldVoters: 3, Alone: true, Done: 6,
+		Epoch: 0x0301, Parent: active, Lineage: 5, Voters: 7, OldVoters: 3, VotersFrom: 0x0202, Alone: true, Done: 6,
 		Table: member.Digest{0xee, 15: 0xff}, Reason: "node 3 joins",
 	}
 	view.Members[2] = member.Entry{Incarnation: 6, State: member.Serving, Weight: 100, Drained: 1, Ordered: 50, OrderedBy: 2}
