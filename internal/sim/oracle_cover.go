@@ -32,7 +32,8 @@ type coverage struct {
 	alone   bool              // it is one of two voters
 	since   instant           // when the quorum could act
 	begun   instant           // when there was one again
-	peace   instant           // when it could not be held to anything last
+	peace   instant           // until when it could not be held to anything
+	heeds   bool              // others that may serve were in touch with it
 	next    instant           // when check is due, if nothing happens before
 	within  [maxHosts]instant // since when a host has been in some quorum; never: it is not
 	worst   instant           // longest time over the calm that a bucket took, for the report
@@ -108,9 +109,15 @@ func (c *coverage) conditions(w *World) {
 	}
 	had := c.quorum != 0
 	before, alone := c.quorum, c.alone
-	if c.quorum, c.since, c.alone = c.best(w); w.Available && c.unsettled(w) {
+	c.quorum, c.since, c.alone = c.best(w)
+	heeds := w.Available && c.unsettled(w)
+	if heeds {
 		c.quorum = 0
 	}
+	if heeds || c.heeds || w.Available && c.left(w, before) { // what was said last, for so long
+		c.peace = max(c.peace, w.now+w.patience())
+	}
+	c.heeds = heeds
 	back := alone && c.quorum != before // its lease stood on neither the other's word nor its own
 	if !had {
 		c.begun = w.now

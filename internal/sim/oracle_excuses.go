@@ -20,6 +20,17 @@ func (c *coverage) unsettled(w *World) bool {
 	return false
 }
 
+// left reports whether somebody was in the quorum before and goes on outside it: it
+// may have warned that it will serve alone.
+func (c *coverage) left(w *World, before hostSet) bool {
+	for i, h := range w.hosts {
+		if before.has(i) && !c.quorum.has(i) && h.goesOn(w) {
+			return true
+		}
+	}
+	return false
+}
+
 // warning is how much longer it may take until a quorum serves of which nobody
 // does: one of two that begins alone warns first (clause A4).
 func (c *coverage) warning(w *World) instant {
