@@ -7,9 +7,7 @@ var mutations = []mutation{
 		{"deadline = stamp + m.cfg.Lease", "deadline = m.now + m.cfg.Lease"}}},
 	{"echo", "L5: no echo to those voted out", []edit{
 		{"if m.grants(n, m.body.Echoes[n-1].Incarnation) {", "if n > 0 {"}}},
-	{"silence", "R2: silence after a start", []edit{
-		{"return m.now < m.started+m.patience()", "return false"}}},
-	{"restart", "R2: what may have been granted counts as heard", []edit{
+	{"restart", "R2: silence after a start; what may have been granted counts as heard", []edit{
 		{"return m.now < m.started+m.patience()", "return false"},
 		{"return m.now - max(m.lastWord(n), m.started)", "return m.now - m.lastWord(n)"},
 		{"last := m.started", "last := Time(0)"},
@@ -51,9 +49,10 @@ var mutations = []mutation{
 	{"chain", "V5: built on the newest view accepted", []edit{
 		{"parent, known = m.newest(by)", "parent, known = m.wanted.accepted, true"}}},
 	{"evidence", "A2: something outside answers", []edit{
-		{"|| m.evidence <= m.lastWord(n) || m.heardElsewhere(n) {", "|| m.heardElsewhere(n) {"}}},
+		{"m.silence(n) < m.quiet() || m.evidence <= m.lastWord(n)", "m.silence(n) < m.quiet()"},
+		{"(m.silence(n) < m.patience() || m.evidence <= m.lastWord(n))", "m.silence(n) < m.patience()"}}},
 	{"alone", "A1: nothing heard for longer than any lease", []edit{
-		{"|| m.silence(n) < m.patience() || m.now < m.graceUntil ||", "||"},
+		{"(m.silence(n) < m.patience() || m.evidence <= m.lastWord(n))", "m.evidence <= m.lastWord(n)"},
 		{"return m.silent(n) && (v.Alone ||", "return v.Alone || m.silent(n) && ("}}},
 	{"rival", "A4: who hears another serve alone stops", []edit{
 		{"m.mute() || m.rivalled() {", "m.mute() {"}}},
@@ -71,4 +70,18 @@ var mutations = []mutation{
 		{"m.amnesiac, m.forgot, m.spent = s.Amnesiac, s.Forgot, s.Spent", "m.spent = s.Spent"}}},
 	{"leaving", "S6: leaving is not gone", []edit{
 		{"return p.hb.State == Fenced", "return p.hb.State >= Leaving"}}},
+	{"outlived", "T7: who was outlived destroys its flows first", []edit{
+		{"m.inView, m.stale, m.sweptAt = false, true, 0", "m.inView = false"}}},
+	{"unawares", "T7: … also if it did not hear of it", []edit{
+		{"m.inView && !m.abreast()", "false"},
+		{"m.returns(prev, v)", ""}}},
+	{"kept", "T5: the new owner leaves old flows to the old one", []edit{
+		{"case was == owned || !m.cfg.Keep:", "case true:"}}},
+	{"regained", "T5: what comes back keeps its flows", []edit{
+		{"case !mine && old&waiting != 0 && m.cfg.Keep && was != foreign:", "case false:"}}},
+	{"remembered", "R4: the table goes on, too", []edit{
+		{"m.restored(s.Tabled), s.Frozen", "nil, s.Frozen"},
+		{"copy(m.states, s.States)", "_ = s.States"}}},
+	{"contradiction", "orders that contradict each other wait", []edit{
+		{"if !about.Has(o.Node) && !o.Done(c.ViewHeader) {", "if !o.Done(c.ViewHeader) {"}}},
 }
