@@ -5,14 +5,11 @@ import (
 	"github.com/shoal-net/shoal/internal/member"
 )
 
-// keepFlows is false as long as the agents of a cluster do not pass the UDP
-// flows of a bucket on to its new owner, who would wait for them: buckets move
-// at once, with all that is in them.
-const keepFlows = false
-
 // KeepsFlows reports whether flows stay with the old owner of a bucket that
-// moves. Then the agent has to count and to destroy them: see Sweep.
-func KeepsFlows(c *cluster.Cluster) bool { return keepFlows && c.KeepsFlows() }
+// moves. Then the agent has to count and to destroy them: see Sweep. Where UDP
+// flows are to stay, too, buckets move at once, with all that is in them: nobody
+// passes the flows on to the new owner yet, who would wait for them.
+func KeepsFlows(c *cluster.Cluster) bool { return c.KeepsFlows() && !c.KeepsUDP() }
 
 // MemberConfig is the part of a cluster's description that the protocol needs.
 func MemberConfig(c *cluster.Cluster) member.Config {
