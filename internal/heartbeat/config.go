@@ -5,12 +5,6 @@ import (
 	"github.com/shoal-net/shoal/internal/member"
 )
 
-// KeepsFlows reports whether flows stay with the old owner of a bucket that
-// moves. Then the agent has to count and to destroy them: see Sweep. Where UDP
-// flows are to stay, too, buckets move at once, with all that is in them: nobody
-// passes the flows on to the new owner yet, who would wait for them.
-func KeepsFlows(c *cluster.Cluster) bool { return c.KeepsFlows() && !c.KeepsUDP() }
-
 // MemberConfig is the part of a cluster's description that the protocol needs.
 func MemberConfig(c *cluster.Cluster) member.Config {
 	cfg := member.Config{
@@ -19,7 +13,7 @@ func MemberConfig(c *cluster.Cluster) member.Config {
 		Lease:     c.Lease,
 		Buckets:   c.Hash.Buckets,
 		Available: c.Membership.Partition.GoesAlone(len(c.Nodes)),
-		Keep:      KeepsFlows(c),
+		Keep:      c.KeepsFlows(),
 		HoldUDP:   c.KeepsUDP(),
 		KeepIll:   c.Health.AllUnhealthy == cluster.UnhealthyKeep,
 	}

@@ -42,7 +42,7 @@ func TestMemberConfig(t *testing.T) {
 		t.Errorf("TCP stays where it is: %+v", got)
 	}
 	c.Handover.UDP = cluster.UDPKeep
-	if got := MemberConfig(c); got.Keep || !got.HoldUDP {
+	if got := MemberConfig(c); !got.Keep || !got.HoldUDP {
 		t.Errorf("UDP is to stay, too: %+v", got)
 	}
 	c.Handover.Drain = 0
