@@ -9,7 +9,7 @@
 
 #include <linux/types.h>
 
-#define ABI_VERSION 2
+#define ABI_VERSION 3
 
 #define MAX_BUCKETS 65536
 #define HEARTBEAT_MAX 1500 /* longest heartbeat frame that is kept */
@@ -20,7 +20,7 @@ enum bucket_state {
 	OWNED = 1,     /* handle, if the lease stands */
 	ACQUIRING = 2, /* handle what opens a flow, and the flows that I have */
 	DRAINING = 3,  /* handle only the flows that I have */
-	ACQUIRING_HELD = 4, /* as ACQUIRING, but no UDP yet: which flows the old owners keep is not known */
+	ACQUIRING_HELD = 4, /* as ACQUIRING, but no new UDP yet: which flows the old owners keep is not known */
 };
 
 enum side { CLIENT_SIDE = 0, SERVER_SIDE = 1 };
@@ -59,7 +59,7 @@ enum verdict {
 	DROP_NOT_MY_FLOW,      /* acquiring or draining: another node's flow */
 	DROP_NEW_FLOW,         /* draining: opens a TCP connection, which is the new owner's */
 	DROP_KEPT,             /* acquiring: a UDP flow that an old owner keeps */
-	DROP_HELD,             /* acquiring, held: UDP */
+	DROP_HELD,             /* acquiring, held: UDP of no flow that I have */
 	DROP_UNTRACKED,        /* key original: opens no connection and belongs to none */
 	DROP_MALFORMED,        /* to the cluster MAC: too short, truncated, contradictory */
 	DROP_UNKNOWN_PROTOCOL, /* to the cluster MAC: neither IP nor ARP */
@@ -107,6 +107,13 @@ struct address {
 struct udp_flow {
 	struct address client, server;
 	__u16 client_port, server_port;
+};
+
+/* A UDP flow that is left to an old owner of its bucket. */
+struct frozen_flow {
+	__u64 until; /* CLOCK_BOOTTIME, ns */
+	__u32 bucket;
+	__u32 owner; /* node id */
 };
 
 /* A heartbeat as it came in, with when it came. */

@@ -85,16 +85,13 @@ struct {
 	__type(value, __u64);
 } udp_flows SEC(".maps");
 
-/*
- * UDP flows that old owners keep, in buckets that come here: until when that
- * holds, CLOCK_BOOTTIME in ns.
- */
+/* UDP flows that old owners keep, in buckets that come here. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 1); /* likewise */
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct udp_flow);
-	__type(value, __u64);
+	__type(value, struct frozen_flow);
 } frozen SEC(".maps");
 
 /* A fragmented datagram. */

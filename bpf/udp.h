@@ -59,7 +59,7 @@ static __noinline int owned_udp(frame *ctx, struct flow *f, __u64 now)
 	return HANDLE_OWNED;
 }
 
-/* Draining: whether this host has the flow. What is quoted is not of the client. */
+/* Draining, or held: whether this host has the flow. What is quoted is not of the client. */
 static __always_inline bool has_udp(frame *ctx, const struct flow *f, const struct udp_flow *key, __u64 now)
 {
 	__u64 *seen;
@@ -81,13 +81,13 @@ static __always_inline bool has_udp(frame *ctx, const struct flow *f, const stru
  */
 static __always_inline bool is_kept(const struct flow *f, const struct udp_flow *key, __u64 now)
 {
-	__u64 *until = bpf_map_lookup_elem(&frozen, key);
+	struct frozen_flow *flow = bpf_map_lookup_elem(&frozen, key);
 	__u64 next = now + udp_timeout + UDP_MARGIN;
 
-	if (!until || now >= *until)
+	if (!flow || now >= flow->until)
 		return false;
-	if (!f->quoted && *until - now >= UDP_MARGIN && *until < next)
-		*until = next;
+	if (!f->quoted && flow->until - now >= UDP_MARGIN && flow->until < next)
+		flow->until = next;
 	return true;
 }
 
@@ -96,13 +96,14 @@ static __noinline int moving_udp(frame *ctx, struct flow *f, enum bucket_state s
 {
 	struct udp_flow key;
 
-	if (state == ACQUIRING_HELD)
-		return DROP_HELD;
 	if (!load_ports(ctx, f))
 		return DROP_MALFORMED;
 	udp_flow_of(f, &key);
-	if (state == DRAINING)
-		return has_udp(ctx, f, &key, now) ? HANDLE_MY_FLOW : DROP_NOT_MY_FLOW;
+	if (state != ACQUIRING) {
+		if (has_udp(ctx, f, &key, now)) /* held: the bucket comes back to a node that was draining it */
+			return HANDLE_MY_FLOW;
+		return state == DRAINING ? DROP_NOT_MY_FLOW : DROP_HELD;
+	}
 	if (is_kept(f, &key, now))
 		return DROP_KEPT;
 	if (notes_udp() && !f->quoted)

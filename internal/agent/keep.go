@@ -6,21 +6,37 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/shoal-net/shoal/internal/cluster"
+	"github.com/shoal-net/shoal/internal/dataplane"
 	"github.com/shoal-net/shoal/internal/flows"
 	"github.com/shoal-net/shoal/internal/heartbeat"
+	"github.com/shoal-net/shoal/internal/member"
 )
 
-// keeping is a keeper that runs.
+// keeping is what looks after flows while it runs.
 type keeping struct {
 	*keeper
-	stop func() // it has ended when stop returns
+	processes []chan *heartbeat.Process // of those that need to know the one that runs
+	stop      func()                    // all has ended when stop returns
+}
+
+// hear says which process is the one to listen to.
+func (k *keeping) hear(p *heartbeat.Process) {
+	for _, c := range k.processes {
+		select {
+		case <-c:
+		default:
+		}
+		c <- p
+	}
 }
 
 // startKeeping begins to look after flows, where the cluster keeps them.
 func (a *Agent) startKeeping() error {
-	if !heartbeat.KeepsFlows(a.cluster) {
+	if !a.cluster.KeepsFlows() {
 		return nil
 	}
 	f, err := flows.Open(a.cluster)
@@ -30,14 +46,64 @@ func (a *Agent) startKeeping() error {
 	k := newKeeper(f, a.plane, a.cluster.Handover.Drain, a.log)
 	k.report = func(epoch uint64, empty []int) error { return a.asked.Load().Drained(epoch, empty) }
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
+	var running sync.WaitGroup
+	a.keeping = &keeping{keeper: k, stop: func() { cancel(); running.Wait() }}
+	running.Go(func() {
 		defer f.Close()
 		k.run(ctx)
-	}()
-	a.keeping = &keeping{k, func() { cancel(); <-ended }}
+	})
+	if !a.cluster.KeepsUDP() {
+		return nil
+	}
+	if err := a.startPassing(ctx, &running); err != nil {
+		a.stopKeeping()
+		return err
+	}
+	if a.heart != nil { // it goes on
+		a.keeping.hear(a.heart)
+	}
 	return nil
+}
+
+// startPassing begins to tell other nodes of UDP flows, and to ask them.
+func (a *Agent) startPassing(ctx context.Context, running *sync.WaitGroup) error {
+	f, err := flows.Open(a.cluster) // one is for one goroutine
+	if err != nil {
+		return err
+	}
+	say := func(b member.Body) error { return a.asked.Load().Pass(b) }
+	tells := &lister{noter: newNoter(a.log), table: a.plane, say: say, now: dataplane.Now, wait: time.Sleep,
+		flows: func(each func(dataplane.UDPFlow, int)) error { return udpFlows(a.plane, f, each) }}
+	asks := &learner{noter: newNoter(a.log), plane: a.plane, say: say, now: dataplane.Now,
+		report: func(from member.NodeID, view member.ViewID) error { return a.asked.Load().Frozen(from, view) },
+		name:   nodeNames(a.cluster), old: make([]member.Set, a.cluster.Hash.Buckets)}
+	toTell, toAsk := make(chan *heartbeat.Process, 1), make(chan *heartbeat.Process, 1)
+	a.keeping.processes = []chan *heartbeat.Process{toTell, toAsk}
+	running.Go(func() {
+		defer f.Close()
+		tells.run(ctx, toTell)
+	})
+	running.Go(func() { asks.run(ctx, toAsk) })
+	return nil
+}
+
+// udpFlows calls each for the UDP flows of this host: of a gateway connection
+// tracking knows them, else the data plane.
+func udpFlows(plane *dataplane.Plane, f *flows.Flows, each func(dataplane.UDPFlow, int)) error {
+	err := plane.UDPFlows(func(u dataplane.UDPFlow, bucket int, _ time.Duration) { each(u, bucket) })
+	return errors.Join(err, f.UDP(func(client, server netip.AddrPort, bucket int) {
+		each(dataplane.UDPFlow{Client: client, Server: server}, bucket)
+	}))
+}
+
+// nodeNames returns what names the nodes of a cluster, whatever it becomes.
+func nodeNames(c *cluster.Cluster) func(member.NodeID) string {
+	return func(id member.NodeID) string {
+		if n, ok := c.Node(int(id)); ok && n.Name != "" {
+			return n.Name
+		}
+		return fmt.Sprintf("node %d", id)
+	}
 }
 
 // stopKeeping comes before the data plane is closed.

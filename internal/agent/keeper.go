@@ -22,14 +22,13 @@ type keeper struct {
 	table  bucketTable
 	report func(epoch uint64, empty []int) error // to the heartbeat process
 	limit  time.Duration                         // on how long a bucket is drained
-	log    *slog.Logger
+	noter
 	sweeps chan sweep
 
 	states []dataplane.State // at the last look; nil: none yet
 	since  []time.Time       // when each bucket was first seen draining; zero: it is not
 	idle   flows.Idle
 	counts []int
-	failed map[string]string // what was logged last of each act, so that it is not logged every second
 }
 
 // flowTable is what the kernel knows of flows: *flows.Flows.
@@ -50,7 +49,7 @@ type bucketTable interface {
 type sweep struct{ done func() error }
 
 func newKeeper(f flowTable, t bucketTable, limit time.Duration, log *slog.Logger) *keeper {
-	return &keeper{flows: f, table: t, limit: limit, log: log, sweeps: make(chan sweep, 1), failed: map[string]string{}}
+	return &keeper{flows: f, table: t, limit: limit, noter: newNoter(log), sweeps: make(chan sweep, 1)}
 }
 
 // sweep asks for one. The newest stands for those before. It is for one
@@ -122,6 +121,7 @@ func (k *keeper) drained(now time.Time, states []dataplane.State) (empty []int) 
 	if k.since == nil {
 		k.since = make([]time.Time, len(states))
 	}
+	late := func(b int) bool { return !k.since[b].IsZero() && now.Sub(k.since[b]) >= k.limit }
 	var over []int
 	draining := 0
 	for b, s := range states {
@@ -133,7 +133,7 @@ func (k *keeper) drained(now time.Time, states []dataplane.State) (empty []int) 
 			k.since[b] = now
 		}
 		draining++
-		if now.Sub(k.since[b]) >= k.limit {
+		if late(b) {
 			over = append(over, b)
 		}
 	}
@@ -142,6 +142,11 @@ func (k *keeper) drained(now time.Time, states []dataplane.State) (empty []int) 
 	}
 	if k.count() {
 		empty = k.idle.Note(k.counts, func(b int) bool { return states[b] == dataplane.Draining })
+	}
+	if len(over) > 0 {
+		// Before anybody else takes them: a bucket may come back at once, and what
+		// is known here of UDP would be believed.
+		k.note("forget the UDP flows that are given up", k.table.ForgetUDP(late))
 	}
 	return append(empty, over...)
 }
@@ -164,18 +169,4 @@ func (k *keeper) destroy(in func(bucket int) bool) bool {
 	}
 	ok := k.note("destroy the flows that other nodes answer for", err)
 	return k.note("forget the UDP flows that other nodes answer for", k.table.ForgetUDP(in)) && ok
-}
-
-// note logs what goes wrong, once, and reports whether it went well.
-func (k *keeper) note(act string, err error) bool {
-	text := ""
-	if err != nil {
-		text = err.Error()
-	}
-	if text != k.failed[act] {
-		if k.failed[act] = text; text != "" {
-			k.log.Error("could not "+act, "error", err)
-		}
-	}
-	return err == nil
 }

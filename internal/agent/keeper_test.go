@@ -144,6 +144,9 @@ func TestKeeperLimit(t *testing.T) {
 		if diff := cmp.Diff([][]int{{5, 0}}, *told); diff != "" {
 			t.Errorf("%v: %s", err, diff)
 		}
+		if !cmp.Equal(h.forgot, []int{0}) {
+			t.Errorf("%v: UDP of bucket 0 is not forgotten first, but %v", err, h.forgot)
+		}
 		if len(h.destroyed) != 0 {
 			t.Errorf("destroyed flows of buckets that are not foreign: %v", h.destroyed)
 		}

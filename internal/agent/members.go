@@ -71,6 +71,9 @@ func (a *Agent) startHeartbeat(t *takeover) error {
 	}
 	a.heart = p
 	a.asked.Store(p)
+	if a.keeping != nil {
+		a.keeping.hear(p)
+	}
 	a.tellHealth()
 	go a.showLife(p)
 	if self, err := readProcess(p.PID()); err == nil {

@@ -52,6 +52,7 @@ type BucketStatus struct {
 	Total     int `json:"total"`
 	Owned     int `json:"owned"`
 	Acquiring int `json:"acquiring"`
+	Held      int `json:"held"` // of those acquiring: no new UDP flow is taken yet
 	Draining  int `json:"draining"`
 	Foreign   int `json:"foreign"`
 }
@@ -151,6 +152,9 @@ func countStates(states []dataplane.State) BucketStatus {
 			b.Owned++
 		case dataplane.Acquiring:
 			b.Acquiring++
+		case dataplane.AcquiringHeld:
+			b.Acquiring++
+			b.Held++
 		case dataplane.Draining:
 			b.Draining++
 		default:

@@ -94,6 +94,9 @@ func printStatus(w io.Writer, s *agent.Status) {
 	fmt.Fprintf(w, "lease   %s\n", leaseWords(s))
 	b := s.Buckets
 	fmt.Fprintf(w, "buckets %d: %d owned, %d acquiring, %d draining, %d foreign\n", b.Total, b.Owned, b.Acquiring, b.Draining, b.Foreign)
+	if b.Held > 0 {
+		fmt.Fprintf(w, "        new UDP flows wait in %d of them: which ones their old owners keep is not known yet\n", b.Held)
+	}
 	for _, warning := range s.Warnings {
 		fmt.Fprintf(w, "WARNING %s\n", warning)
 	}

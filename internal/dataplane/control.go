@@ -12,7 +12,7 @@ import (
 )
 
 // abiVersion is ABI_VERSION of bpf/abi.h.
-const abiVersion = 2
+const abiVersion = 3
 
 // swapPause is how long a half of the table is left alone after it was in use:
 // a program that began with it must have ended before it is written again.

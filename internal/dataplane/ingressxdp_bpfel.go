@@ -55,6 +55,13 @@ const (
 	ingressXDPFlowSourceCONNTRACK ingressXDPFlowSource = 2
 )
 
+type ingressXDPFrozenFlow struct {
+	_      structs.HostLayout
+	Until  uint64
+	Bucket uint32
+	Owner  uint32
+}
+
 type ingressXDPHeartbeat struct {
 	_        structs.HostLayout
 	Received uint64

@@ -25,7 +25,7 @@ func TestMark(t *testing.T) {
 	masked := setup{action: cluster.Action{Marking: true, Mark: low, ForeignMark: foreignMark}}
 	original, keeping := masked, masked
 	original.key, keeping.handover = originalKey, keepUDP
-	must(t, loaded.get(t, keeping).plane().Freeze(map[UDPFlow]time.Duration{kept(families[0], 4000): 0}))
+	must(t, loaded.get(t, keeping).plane().Freeze(1, []FrozenFlow{{UDPFlow: kept(families[0], 4000)}}))
 	for _, c := range []struct {
 		name  string
 		with  setup

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
-	"time"
 
 	"github.com/gopacket/gopacket"
 	"github.com/gopacket/gopacket/layers"
@@ -209,22 +208,25 @@ func (g gateways) udp(port uint16) {
 		return ok && uint16(d.SrcPort) == port
 	})
 	both("held", theOld)
-	g.new.freeze(map[UDPFlow]time.Duration{
-		{netip.AddrPortFrom(g.f.client, port), netip.AddrPortFrom(g.to, g.port)}:       0,
-		{netip.AddrPortFrom(g.f.client, port), netip.AddrPortFrom(g.f.server, g.port)}: 0,
-	})
+	for _, server := range []netip.Addr{g.to, g.f.server} {
+		g.new.freeze(FrozenFlow{UDPFlow: UDPFlow{netip.AddrPortFrom(g.f.client, port), netip.AddrPortFrom(server, g.port)}})
+	}
 	g.new.become(Acquiring)
 	both("frozen", theOld)
 	g.check("another", cluster.ClientSide, eth(toCluster, ip(g.f.client, g.to, udp(port+1000, g.port))), theNew)
+	g.moveBack()
+	g.new.become(AcquiringHeld)
+	both("moved back, held", theNew)
+	g.moveBack()
 }
 
 // plane is the agent's view of a rig's maps.
 func (r *rig) plane() *Plane { return &Plane{cluster: r.cluster, maps: r.maps} }
 
-func (n *node) freeze(flows map[UDPFlow]time.Duration) {
+func (n *node) freeze(flows ...FrozenFlow) {
 	n.t.Helper()
 	for _, r := range n.rigs {
-		must(n.t, r.plane().Freeze(flows))
+		must(n.t, r.plane().Freeze(1, flows))
 	}
 }
 

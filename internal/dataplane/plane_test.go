@@ -366,11 +366,11 @@ func TestAdoptionOfUDPFlows(t *testing.T) {
 	c.Handover = keepUDP
 	p := open(t, dir, c)
 	must(t, p.maps["udp_flows"].Put(flowKey(kept(families[0], 4001)), uint64(Now())))
-	must(t, p.Freeze(map[UDPFlow]time.Duration{kept(families[1], 4001): 0}))
+	must(t, p.Freeze(1, []FrozenFlow{{UDPFlow: kept(families[1], 4001)}}))
 	must(t, p.Close())
 	count := func() (noted, frozen int) {
 		must(t, p.UDPFlows(func(UDPFlow, int, time.Duration) { noted++ }))
-		must(t, p.Thaw(func(UDPFlow, int) bool { frozen++; return true }))
+		must(t, p.Thaw(func(FrozenFlow, uint8) bool { frozen++; return true }))
 		return noted, frozen
 	}
 	p = open(t, dir, c)

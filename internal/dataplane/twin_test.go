@@ -420,7 +420,7 @@ func (w twin) moving(p packetOf, state State) string {
 			return "drop_not_my_flow"
 		}
 		return choose(state == Draining, "drop_new_flow", "handle_new_flow")
-	case keeps > 1 && p.proto == 17 && state != AcquiringHeld && len(p.l4) < 4:
+	case keeps > 1 && p.proto == 17 && len(p.l4) < 4:
 		return malformed
 	}
 	return newOwners(p, state)

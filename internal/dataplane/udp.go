@@ -37,6 +37,12 @@ type UDPFlow struct {
 	Client, Server netip.AddrPort
 }
 
+// FrozenFlow is a UDP flow that is left to an old owner of its bucket.
+type FrozenFlow struct {
+	UDPFlow
+	Bucket int
+}
+
 // keepsUDP reports whether UDP flows stay with the old owner of a bucket, for
 // as long as that is draining.
 func keepsUDP(c *cluster.Cluster) bool {
@@ -67,8 +73,8 @@ func notesUDP(c *cluster.Cluster) bool { return c.Mode == cluster.Backend && kee
 // meanwhile may be left out.
 func (p *Plane) UDPFlows(each func(f UDPFlow, bucket int, silent time.Duration)) error {
 	now := Now()
-	return eachFlow(p.maps["udp_flows"], func(f UDPFlow, seen time.Duration) {
-		if silent := max(now-seen, 0); silent <= udpKept {
+	return eachFlow(p.maps["udp_flows"], func(f UDPFlow, seen uint64) {
+		if silent := max(now-time.Duration(seen), 0); silent <= udpKept {
 			each(f, p.bucket(f), silent)
 		}
 	})
@@ -83,36 +89,42 @@ func (p *Plane) bucket(f UDPFlow) int {
 
 // ForgetUDP forgets the flows of this host in buckets that others own now.
 func (p *Plane) ForgetUDP(foreign func(bucket int) bool) error {
-	return p.deleteFlows(p.maps["udp_flows"], func(f UDPFlow, _ time.Duration) bool { return foreign(p.bucket(f)) })
+	return deleteFlows(p.maps["udp_flows"], func(f UDPFlow, _ uint64) bool { return foreign(p.bucket(f)) })
 }
 
-// Freeze leaves UDP flows to the old owner of their bucket. The values are for
-// how long they have been silent there. It ends when the flow has been silent
-// for longer than the old owner keeps it, or with Thaw, or when the bucket is
-// owned.
-func (p *Plane) Freeze(flows map[UDPFlow]time.Duration) error {
+// Freeze leaves UDP flows to an old owner of their buckets. It ends for a flow when
+// nothing came of it for longer than the old owner keeps it, counted from now, or
+// with Thaw, or when the bucket is owned.
+func (p *Plane) Freeze(owner uint8, flows []FrozenFlow) error {
+	if len(flows) == 0 {
+		return nil
+	}
 	until := Now() + udpTimeout(p.cluster) + udpMargin
-	for f, silent := range flows {
-		if err := p.maps["frozen"].Put(flowKey(f), uint64(until-silent)); err != nil {
-			return fmt.Errorf("leave UDP flow %s to its old owner: %w", f.Client, err)
-		}
+	keys, values := make([]ingressXDPUdpFlow, len(flows)), make([]ingressXDPFrozenFlow, len(flows))
+	for i, f := range flows {
+		keys[i] = flowKey(f.UDPFlow)
+		values[i] = ingressXDPFrozenFlow{Until: uint64(until), Bucket: uint32(f.Bucket), Owner: uint32(owner)}
+	}
+	if _, err := p.maps["frozen"].BatchUpdate(keys, values, nil); err != nil {
+		return fmt.Errorf("leave %d UDP flows to their old owner: %w", len(flows), err)
 	}
 	return nil
 }
 
 // Thaw ends what Freeze began, for the flows that keep says no to. Those whose
 // time is over it forgets in any case.
-func (p *Plane) Thaw(keep func(f UDPFlow, bucket int) bool) error {
-	now := Now()
-	return p.deleteFlows(p.maps["frozen"], func(f UDPFlow, until time.Duration) bool {
-		return until <= now || !keep(f, p.bucket(f))
+func (p *Plane) Thaw(keep func(f FrozenFlow, owner uint8) bool) error {
+	now := uint64(Now())
+	return deleteFlows(p.maps["frozen"], func(f UDPFlow, v ingressXDPFrozenFlow) bool {
+		return v.Until <= now || !keep(FrozenFlow{f, int(v.Bucket)}, uint8(v.Owner))
 	})
 }
 
-func (p *Plane) deleteFlows(m *ebpf.Map, which func(UDPFlow, time.Duration) bool) error {
+// deleteFlows deletes entries of a map of flows.
+func deleteFlows[V any](m *ebpf.Map, which func(UDPFlow, V) bool) error {
 	var doomed []UDPFlow
-	if err := eachFlow(m, func(f UDPFlow, at time.Duration) {
-		if which(f, at) {
+	if err := eachFlow(m, func(f UDPFlow, v V) {
+		if which(f, v) {
 			doomed = append(doomed, f)
 		}
 	}); err != nil {
@@ -129,20 +141,20 @@ func (p *Plane) deleteFlows(m *ebpf.Map, which func(UDPFlow, time.Duration) bool
 // batch is how many flows are read in one system call.
 const batch = 4096
 
-// eachFlow calls each for the entries of a map of flows and times.
-func eachFlow(m *ebpf.Map, each func(UDPFlow, time.Duration)) error {
+// eachFlow calls each for the entries of a map of flows.
+func eachFlow[V any](m *ebpf.Map, each func(UDPFlow, V)) error {
 	var (
 		cursor ebpf.MapBatchCursor
 		keys   = make([]ingressXDPUdpFlow, min(batch, m.MaxEntries()))
-		times  = make([]uint64, len(keys))
+		values = make([]V, len(keys))
 	)
 	for {
-		n, err := m.BatchLookup(&cursor, keys, times, nil)
+		n, err := m.BatchLookup(&cursor, keys, values, nil)
 		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return fmt.Errorf("read the UDP flows: %w", err)
 		}
 		for i := range n {
-			each(flowOf(keys[i]), time.Duration(times[i]))
+			each(flowOf(keys[i]), values[i])
 		}
 		if err != nil {
 			return nil // that was all

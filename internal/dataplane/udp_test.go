@@ -41,25 +41,34 @@ func (n *node) owns(frames ...[]byte) {
 // know gives the new owner the list of the old one's flows, as agents do.
 func (tw *twins) know() {
 	tw.t.Helper()
-	flows := make(map[UDPFlow]time.Duration)
-	must(tw.t, tw.old.rigs[0].plane().UDPFlows(func(f UDPFlow, _ int, silent time.Duration) {
-		flows[f] = silent
+	var flows []FrozenFlow
+	must(tw.t, tw.old.rigs[0].plane().UDPFlows(func(f UDPFlow, bucket int, _ time.Duration) {
+		flows = append(flows, FrozenFlow{f, bucket})
 	}))
-	tw.new.freeze(flows)
+	tw.new.freeze(flows...)
 }
 
 // times reads a map of UDP flows, as seconds from now.
 func (n *node) times(name string) map[UDPFlow]float64 {
 	n.t.Helper()
 	flows := make(map[UDPFlow]float64)
-	must(n.t, eachFlow(n.rigs[0].maps[name], func(f UDPFlow, at time.Duration) { flows[f] = (at - Now()).Seconds() }))
+	note := func(f UDPFlow, at uint64) { flows[f] = (time.Duration(at) - Now()).Seconds() }
+	if name == "frozen" {
+		must(n.t, eachFlow(n.rigs[0].maps[name], func(f UDPFlow, v ingressXDPFrozenFlow) { note(f, v.Until) }))
+	} else {
+		must(n.t, eachFlow(n.rigs[0].maps[name], note))
+	}
 	return flows
 }
 
 // set says when a flow was seen, or is to be taken.
 func (n *node) set(name string, f UDPFlow, fromNow time.Duration) {
 	n.t.Helper()
-	must(n.t, n.rigs[0].maps[name].Put(flowKey(f), uint64(Now()+fromNow)))
+	var value any = uint64(Now() + fromNow)
+	if name == "frozen" {
+		value = ingressXDPFrozenFlow{Until: uint64(Now() + fromNow)}
+	}
+	must(n.t, n.rigs[0].maps[name].Put(flowKey(f), value))
 }
 
 var (
@@ -110,7 +119,14 @@ func TestKeptUDP(t *testing.T) {
 				within(t, "noted by the new owner", map[UDPFlow]float64{kept(f, 4009): 0}, tw.new.times("udp_flows"))
 
 				tw.moveBack()
+				tw.new.become(AcquiringHeld)
+				check("moved back, held, its own", in(4001), theNew)
+				check("moved back, held, error about its own", about(4001), theNew)
+				check("moved back, held, the new owner's", in(4009), theOld)
+				check("moved back, held, unknown", in(4011), nobody)
 				tw.know()
+				tw.new.become(Acquiring)
+				check("moved back, its own", in(4001), theNew)
 				check("moved back, the new owner's", in(4009), theOld)
 			})
 		}
@@ -170,17 +186,22 @@ func TestUDPFlows(t *testing.T) {
 	p := tw.old.rigs[0].plane()
 	var want []UDPFlow
 	buckets := make(map[UDPFlow]int)
+	var frozen [3][]FrozenFlow     // by owner - 1
 	for i := range 3 * batch / 2 { // more than are read at once
 		f := UDPFlow{netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 4000), netip.AddrPortFrom(vip4, 53)}
 		if i%2 > 0 {
 			f = UDPFlow{netip.AddrPortFrom(netip.AddrFrom16([16]byte{0x20, 1, 14: byte(i >> 8), 15: byte(i)}), 4000), netip.AddrPortFrom(vip6, 53)}
 		}
 		want, buckets[f] = append(want, f), tw.old.rigs[0].bucket(by(f.Client.Addr()))
+		frozen[i%3] = append(frozen[i%3], FrozenFlow{f, buckets[f]})
 		tw.old.set("udp_flows", f, -time.Second)
-		must(t, p.Freeze(map[UDPFlow]time.Duration{f: time.Second}))
 	}
+	for i, flows := range frozen {
+		must(t, p.Freeze(uint8(i+1), flows))
+	}
+	must(t, p.Freeze(1, nil))
 	tw.old.set("udp_flows", kept(families[0], 1), -udpKept-time.Second) // too old to count
-	must(t, p.Freeze(map[UDPFlow]time.Duration{kept(families[0], 1): time.Hour}))
+	tw.old.set("frozen", kept(families[0], 1), -time.Second)
 	n := 0
 	must(t, p.UDPFlows(func(f UDPFlow, bucket int, silent time.Duration) {
 		n++
@@ -193,15 +214,15 @@ func TestUDPFlows(t *testing.T) {
 	}
 	even := func(bucket int) bool { return bucket%2 == 0 }
 	must(t, p.ForgetUDP(even))
-	must(t, p.Thaw(func(_ UDPFlow, bucket int) bool { return even(bucket) }))
-	noted, frozen := tw.old.times("udp_flows"), tw.old.times("frozen")
-	for _, f := range want {
+	must(t, p.Thaw(func(f FrozenFlow, owner uint8) bool { return even(f.Bucket) && owner == 1 }))
+	noted, left := tw.old.times("udp_flows"), tw.old.times("frozen")
+	for i, f := range want {
 		_, isNoted := noted[f]
-		if _, isFrozen := frozen[f]; isNoted == even(buckets[f]) || isFrozen != even(buckets[f]) {
+		if _, isFrozen := left[f]; isNoted == even(buckets[f]) || isFrozen != (even(buckets[f]) && i%3 == 0) {
 			t.Errorf("%v in bucket %d: noted %t, frozen %t", f, buckets[f], isNoted, isFrozen)
 		}
 	}
-	if _, ok := frozen[kept(families[0], 1)]; ok {
+	if _, ok := left[kept(families[0], 1)]; ok {
 		t.Error("a flow whose time is over is left to its old owner")
 	}
 }

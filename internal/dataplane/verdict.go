@@ -19,7 +19,7 @@ const (
 	Owned     = ingressXDPBucketStateOWNED
 	Acquiring = ingressXDPBucketStateACQUIRING
 	Draining  = ingressXDPBucketStateDRAINING
-	// AcquiringHeld is Acquiring without UDP, until Plane.Freeze was called.
+	// AcquiringHeld is Acquiring without new UDP flows, until Plane.Freeze was called.
 	AcquiringHeld = ingressXDPBucketStateACQUIRING_HELD
 )
 

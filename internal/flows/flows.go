@@ -118,10 +118,7 @@ func (f *Flows) ofSocket(s socket) (bucket int, ok bool) {
 
 // ofEntry returns the bucket of an entry's packets, if they are the cluster's.
 func (f *Flows) ofEntry(e *entry) (bucket int, ok bool) {
-	in, side := f.crossing(e)
-	if side == elsewhere {
-		in, side = f.toCluster(e)
-	}
+	in, side := f.way(e)
 	if side == elsewhere {
 		return 0, false
 	}
@@ -129,6 +126,14 @@ func (f *Flows) ofEntry(e *entry) (bucket int, ok bool) {
 		in, side = e.original, clientSide
 	}
 	return f.bucket(e.protocol, in, side), true
+}
+
+// way returns the direction by which an entry's packets come in, and from where.
+func (f *Flows) way(e *entry) (in tuple, side reach) {
+	if in, side = f.crossing(e); side == elsewhere {
+		in, side = f.toCluster(e)
+	}
+	return in, side
 }
 
 // crossing returns the direction that comes from the client side, of an entry

@@ -79,6 +79,11 @@ func (a *agentLink) tell(e Event) {
 		fmt.Fprintln(os.Stderr, "shoal heartbeat:", err)
 		return
 	}
+	a.pass(data)
+}
+
+// pass passes a message on as it is.
+func (a *agentLink) pass(data []byte) {
 	if errno := sendTo(a.fd, data); errno != 0 {
 		a.lost++
 	}

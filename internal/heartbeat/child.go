@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/shoal-net/shoal/internal/member"
+	"github.com/shoal-net/shoal/internal/wire"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,11 +20,17 @@ import (
 type Process struct {
 	// Events are what it tells. The channel is closed when it has ended.
 	Events <-chan Event
+	// What there is to do about UDP flows that stay with old owners. Nobody has
+	// to listen: what is not taken is lost, and asked for again.
+	Acquired <-chan *Acquired        // the newest
+	Fetches  <-chan member.FlowFetch // of this node
+	Chunks   <-chan FlowChunk
 
 	cmd  *exec.Cmd
 	conn *net.UnixConn
 	wait func() error
 
+	inbox   *inbox
 	answers chan Event // of Status and Reload, which wait for them
 	asking  sync.Mutex
 	ended   chan struct{} // closed when it has ended
@@ -63,7 +70,9 @@ func Start(setup Setup, predecessor *os.File) (*Process, error) {
 		return nil, fmt.Errorf("start the heartbeat process: %w", err)
 	}
 	events := make(chan Event, 64)
-	p := &Process{Events: events, cmd: cmd, conn: conn, wait: sync.OnceValue(cmd.Wait),
+	in := newInbox()
+	p := &Process{Events: events, Acquired: in.acquired, Fetches: in.fetches, Chunks: in.chunks,
+		cmd: cmd, conn: conn, wait: sync.OnceValue(cmd.Wait), inbox: in,
 		answers: make(chan Event, 1), ended: make(chan struct{})}
 	go p.listen(events)
 	if err := p.tell(command{Setup: &setup}); err != nil {
@@ -99,8 +108,16 @@ func (p *Process) listen(events chan<- Event) {
 		if err != nil || n == 0 {
 			break
 		}
+		if wire.IsPassed(buf[:n]) {
+			p.inbox.takePassed(buf[:n])
+			continue
+		}
 		var e Event
 		if err := json.Unmarshal(buf[:n], &e); err != nil {
+			continue
+		}
+		if e.Kind == acquires && e.Acquired != nil {
+			p.inbox.takeAcquired(e.Acquired)
 			continue
 		}
 		if e.Kind == Answer || e.Kind == Reloaded {

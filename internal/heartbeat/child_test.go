@@ -13,30 +13,37 @@ import (
 	"github.com/shoal-net/shoal/internal/member"
 )
 
-// What the agent tells reaches the process as it was told.
-func TestTell(t *testing.T) {
+// pair returns both ends of the socket between an agent and its process.
+func pair(t *testing.T) (*Process, *agentLink) {
+	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ours, theirs := os.NewFile(uintptr(fds[0]), "ours"), fds[1]
-	defer unix.Close(theirs)
 	conn, err := net.FileConn(ours)
 	ours.Close()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	p := &Process{conn: conn.(*net.UnixConn)}
+	t.Cleanup(func() { conn.Close() })
 	link, err := openAgentLink(theirs)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { unix.Close(theirs) })
+	return &Process{conn: conn.(*net.UnixConn)}, link
+}
+
+// What the agent tells reaches the process as it was told.
+func TestTell(t *testing.T) {
+	p, link := pair(t)
 	every := make([]int, cluster.MaxBuckets)
 	for b := range every {
 		every[b] = b
 	}
 	limit := uint16(0)
+	view := member.ViewID{Epoch: 0x101, Digest: member.Digest{1, 15: 2}}
 	order := member.Order{Kind: member.SetWeight, Node: 64, Weight: 1000}
 	for _, tt := range []struct {
 		name string
@@ -48,6 +55,7 @@ func TestTell(t *testing.T) {
 		{"drained, none", func() error { return p.Drained(7, nil) }, command{Drained: &drained{Epoch: 7}}},
 		{"health", func() error { return p.Health(0) }, command{Health: &limit}},
 		{"order", func() error { return p.Order(order) }, command{Order: &order}},
+		{"frozen", func() error { return p.Frozen(3, view) }, command{Frozen: &frozen{view, 3}}},
 	} {
 		if err := tt.tell(); err != nil {
 			t.Fatalf("%s: %v", tt.name, err)

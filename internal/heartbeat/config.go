@@ -5,15 +5,6 @@ import (
 	"github.com/shoal-net/shoal/internal/member"
 )
 
-// keepFlows is false as long as the agents of a cluster do not pass the UDP
-// flows of a bucket on to its new owner, who would wait for them: buckets move
-// at once, with all that is in them.
-const keepFlows = false
-
-// KeepsFlows reports whether flows stay with the old owner of a bucket that
-// moves. Then the agent has to count and to destroy them: see Sweep.
-func KeepsFlows(c *cluster.Cluster) bool { return keepFlows && c.KeepsFlows() }
-
 // MemberConfig is the part of a cluster's description that the protocol needs.
 func MemberConfig(c *cluster.Cluster) member.Config {
 	cfg := member.Config{
@@ -22,7 +13,7 @@ func MemberConfig(c *cluster.Cluster) member.Config {
 		Lease:     c.Lease,
 		Buckets:   c.Hash.Buckets,
 		Available: c.Membership.Partition.GoesAlone(len(c.Nodes)),
-		Keep:      KeepsFlows(c),
+		Keep:      c.KeepsFlows(),
 		HoldUDP:   c.KeepsUDP(),
 		KeepIll:   c.Health.AllUnhealthy == cluster.UnhealthyKeep,
 	}

@@ -37,9 +37,13 @@ func TestMemberConfig(t *testing.T) {
 	if got := MemberConfig(c); got.Weight != 0 || got.Available || got.KeepIll {
 		t.Errorf("a voter with partition: majority: %+v", got)
 	}
-	c.Handover = cluster.Handover{Drain: time.Hour, UDP: cluster.UDPKeep}
-	if got := MemberConfig(c); got.Keep != keepFlows || !got.HoldUDP {
-		t.Errorf("flows stay where they are: %+v", got)
+	c.Handover = cluster.Handover{Drain: time.Hour}
+	if got := MemberConfig(c); !got.Keep || got.HoldUDP {
+		t.Errorf("TCP stays where it is: %+v", got)
+	}
+	c.Handover.UDP = cluster.UDPKeep
+	if got := MemberConfig(c); !got.Keep || !got.HoldUDP {
+		t.Errorf("UDP is to stay, too: %+v", got)
 	}
 	c.Handover.Drain = 0
 	if got := MemberConfig(c); got.Keep || got.HoldUDP {

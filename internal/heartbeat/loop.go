@@ -8,6 +8,7 @@ import (
 	"github.com/shoal-net/shoal/internal/dataplane"
 	"github.com/shoal-net/shoal/internal/member"
 	"github.com/shoal-net/shoal/internal/transport"
+	"github.com/shoal-net/shoal/internal/wire"
 	"golang.org/x/sys/unix"
 )
 
@@ -111,6 +112,9 @@ func (p *process) receive(path, from int, arrived time.Duration, payload []byte)
 	if why, ok := verdictRefusal(verdict); ok {
 		p.refuse(why, int(m.From), p.paths[path].name)
 	}
+	if verdict == member.Taken {
+		p.passIn(m)
+	}
 }
 
 // perform does what the member asks for, and says nothing before it is done. A
@@ -126,6 +130,9 @@ func (p *process) perform() {
 	}
 	if fx.LeaseSet && fx.LeaseDeadline != 0 {
 		p.setLease(fx)
+	}
+	if fx.TableSet {
+		p.tellAcquired(false)
 	}
 	if fx.Store != nil {
 		p.store.submit(*fx.Store, fx.StoreSeq)
@@ -183,7 +190,11 @@ func (p *process) hearAgent() {
 		if p.agentStuck {
 			p.watchAgent(p.lastAlive)
 		}
-		if string(data) == alive {
+		switch {
+		case string(data) == alive:
+			continue
+		case wire.IsPassed(data):
+			p.passOut(data)
 			continue
 		}
 		var c command
@@ -223,6 +234,9 @@ func (p *process) obey(c *command, file int) {
 		p.perform()
 	case c.Drained != nil:
 		p.m.Drained(now, c.Drained.Epoch, c.Drained.buckets())
+		p.perform()
+	case c.Frozen != nil:
+		p.m.Frozen(now, c.Frozen.From, c.Frozen.View)
 		p.perform()
 	case c.Health != nil:
 		p.m.Health(now, *c.Health)

@@ -15,6 +15,7 @@ import (
 func (p *process) mind(now time.Duration) {
 	p.m.Late(p.late.lastMinute(now))
 	p.watchAgent(now)
+	p.tellAcquired(true)
 	p.openPaths()
 	p.tellStore()
 	ms := p.m.Status(now)

@@ -52,6 +52,7 @@ type process struct {
 	started    time.Duration
 	lastAlive  time.Duration // of the agent
 	agentStuck bool
+	acquired   acquired
 	serving    bool
 	minded     time.Duration // when housekeeping was done
 	storeError string

@@ -51,6 +51,7 @@ type command struct {
 
 	Swept   uint64        `json:"swept,omitempty"` // the number of the Sweep that is done
 	Drained *drained      `json:"drained,omitempty"`
+	Frozen  *frozen       `json:"frozen,omitempty"`
 	Health  *uint16       `json:"health,omitempty"` // the largest weight that it allows, 0..member.MaxWeight
 	Order   *member.Order `json:"order,omitempty"`
 }
@@ -61,6 +62,8 @@ type Event struct {
 	Text   string    `json:"text,omitempty"`   // of Log, Warning, Failed
 	Status *Status   `json:"status,omitempty"` // of Answer
 	Sweep  uint64    `json:"sweep,omitempty"`  // of Sweep: its number
+
+	Acquired *Acquired `json:"acquired,omitempty"` // of acquires
 }
 
 // EventKind is what happened.
@@ -81,6 +84,9 @@ const (
 	Kept       EventKind = "kept"        // it was not handed over: Text says why
 	Failed     EventKind = "failed"      // it ends; Text says why
 )
+
+// acquires is the kind of an event that goes by Process.Acquired.
+const acquires EventKind = "acquires"
 
 // patienceWithAgent is how long the agent may show no life.
 func patienceWithAgent(lease time.Duration) time.Duration { return max(time.Second, 10*lease) }

@@ -104,6 +104,14 @@ func (w *world) perform(n *node) {
 			}
 		})
 	}
+	if seq := fx.Sweep; seq != 0 {
+		w.at(w.now+time.Millisecond, func() {
+			if n.up {
+				n.Swept(w.now, seq)
+				w.perform(n)
+			}
+		})
+	}
 	for _, l := range fx.Logs {
 		n.logs = append(n.logs, fmt.Sprintf("%v %s", w.now, l))
 	}

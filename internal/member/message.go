@@ -61,7 +61,8 @@ type Message struct {
 	Body        Body
 }
 
-// Body is one of *Heartbeat, *ViewHeader, *Fetch, *Chunk, *Drained.
+// Body is one of *Heartbeat, *ViewHeader, *Fetch, *Chunk, *Drained, *FlowFetch,
+// *FlowChunk.
 type Body interface{ body() }
 
 // Heartbeat is all that a node has to say, so that any one of them stands for
@@ -126,8 +127,29 @@ type Drained struct {
 	Bits []byte // bucket From+i is bit i%8 of byte i/8; at most ChunkSize bytes
 }
 
+// FlowFetch asks one node which UDP flows it keeps in the buckets that it gave up
+// in a view: for the chunks from index From on of a list later than After. It is for
+// that node's agent, as the answer is for the asker's (clause T6).
+type FlowFetch struct {
+	To    NodeID
+	View  ViewID
+	After Time // of the clock of the node that is asked; 0: any list will do
+	From  uint16
+}
+
+// FlowChunk is one part of such a list.
+type FlowChunk struct {
+	View  ViewID
+	Taken Time // when the list was, by the sender's clock: later ones replace it
+	Index uint16
+	Total uint16
+	Data  []byte // whole flows (AppendFlow), at most ChunkSize bytes
+}
+
 func (*Heartbeat) body()  {}
 func (*ViewHeader) body() {}
 func (*Fetch) body()      {}
 func (*Chunk) body()      {}
 func (*Drained) body()    {}
+func (*FlowFetch) body()  {}
+func (*FlowChunk) body()  {}

@@ -81,6 +81,11 @@ func (m *Member) Receive(now, arrived Time, iface int, msg *Message) Verdict {
 		}
 		m.hearDrained(msg.From, body)
 		m.stirred = m.drainsChanged
+	case *FlowFetch, *FlowChunk:
+		if m.peers[msg.From].incarnation != msg.Incarnation {
+			return Unproved
+		}
+		return Taken
 	}
 	if m.stirred || m.now >= m.nextSend {
 		m.step()

@@ -16,6 +16,8 @@ const (
 	kindFetch     = 3
 	kindChunk     = 4
 	kindDrained   = 5
+	kindFlowFetch = 6
+	kindFlowChunk = 7
 )
 
 // Sizes of bodies without what is of no fixed length.
@@ -26,6 +28,8 @@ const (
 	fetchSize     = 27
 	chunkSize     = 30
 	drainedSize   = 28
+	flowFetchSize = 35
+	flowChunkSize = 38
 )
 
 const (
@@ -46,6 +50,10 @@ func kindOf(body member.Body) byte {
 		return kindChunk
 	case *member.Drained:
 		return kindDrained
+	case *member.FlowFetch:
+		return kindFlowFetch
+	case *member.FlowChunk:
+		return kindFlowChunk
 	}
 	panic(fmt.Sprintf("wire: a message with %T as its body", body))
 }
@@ -72,6 +80,10 @@ func appendBody(b []byte, body member.Body) []byte {
 		b = binary.BigEndian.AppendUint16(b, body.From)
 		b = binary.BigEndian.AppendUint16(b, uint16(len(body.Bits)))
 		b = append(b, body.Bits...)
+	case *member.FlowFetch:
+		b = appendFlowFetch(b, body)
+	case *member.FlowChunk:
+		b = appendFlowChunk(b, body)
 	}
 	return b
 }
@@ -147,6 +159,12 @@ func (d *Decoded) decodeBody(kind byte, b []byte) error {
 	case kindDrained:
 		m.Body = &d.drained
 		return d.decodeDrained(b)
+	case kindFlowFetch:
+		m.Body = &d.flowFetch
+		return decodeFlowFetch(b, &d.flowFetch)
+	case kindFlowChunk:
+		m.Body = &d.flowChunk
+		return d.decodeFlowChunk(b)
 	}
 	return malformed("kind %d", kind)
 }

@@ -103,6 +103,8 @@ type Decoded struct {
 	fetch     member.Fetch
 	chunk     member.Chunk
 	drained   member.Drained
+	flowFetch member.FlowFetch
+	flowChunk member.FlowChunk
 	data      [member.ChunkSize]byte
 }
 

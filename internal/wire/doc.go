@@ -13,7 +13,8 @@
 //	     5      1  lowest version whose readers understand it
 //	     6      8  cluster: the first 8 bytes of the SHA-256 of its name
 //	    14      1  key: the first byte of HMAC-SHA256(key, "shoal key id")
-//	    15      1  kind of body: 1 heartbeat, 2 view, 3 fetch, 4 chunk
+//	    15      1  kind of body: 1 heartbeat, 2 view, 3 fetch, 4 chunk,
+//	            5 drained, 6 flow fetch, 7 flow chunk
 //	    16      1  node id of the sender, 1..64
 //	    17      8  incarnation of the sender, not 0
 //	    25         body
@@ -91,4 +92,20 @@
 //	24      2  the first bucket, a multiple of 8192
 //	26      2  length of the bits: 1..1024
 //	28         bits: the i-th bucket is bit i%8 of byte i/8
+//
+// # Flow fetch (member.FlowFetch)
+//
+//	 0      1  node id of whom it asks
+//	 1     24  view
+//	25      8  later than which list, by that node's clock; 0: any
+//	33      2  index of the first chunk that is wanted
+//
+// # Flow chunk (member.FlowChunk)
+//
+//	 0     24  view
+//	24      8  when the list was taken, by the sender's clock, not 0
+//	32      2  index of this chunk
+//	34      2  number of chunks
+//	36      2  length of the flows: 0..1024
+//	38         flows, whole ones: member.AppendFlow
 package wire

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,12 +41,25 @@ func samples() []member.Message {
 		&member.Fetch{To: 2, View: accepted, From: 16},
 		&member.Drained{View: accepted, From: 8192, Bits: []byte{5}},
 		&member.Chunk{View: accepted, Index: 2, Total: 3, Data: []byte{1, 1, 2, 2}},
+		&member.FlowFetch{To: 2, View: accepted, After: 13 * time.Second, From: 16},
+		&member.FlowChunk{View: accepted, Taken: 14 * time.Second, Index: 2, Total: 3, Data: flows()},
 	}
 	var messages []member.Message
 	for _, body := range bodies {
 		messages = append(messages, member.Message{From: 3, Incarnation: 0x0102030405060708, Body: body})
 	}
 	return messages
+}
+
+// flows is a flow of each kind, encoded.
+func flows() (data []byte) {
+	for _, f := range []member.Flow{
+		{Client: netip.MustParseAddrPort("192.0.2.1:4001"), Server: netip.MustParseAddrPort("192.0.2.10:53"), Bucket: 65535},
+		{Client: netip.MustParseAddrPort("[2001:db8::1]:4002"), Server: netip.MustParseAddrPort("[2001:db8::10]:443"), Bucket: 1},
+	} {
+		data = member.AppendFlow(data, f)
+	}
+	return data
 }
 
 // TestGolden keeps nodes of different builds able to talk to each other.

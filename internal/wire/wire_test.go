@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
@@ -102,9 +103,27 @@ func drawChunk(t *rapid.T) *member.Chunk {
 	return c
 }
 
+func drawFlow(t *rapid.T) member.Flow {
+	size := rapid.SampledFrom([]int{4, 16}).Draw(t, "size")
+	end := func() netip.AddrPort {
+		addr, _ := netip.AddrFromSlice(rapid.SliceOfN(rapid.Byte(), size, size).Draw(t, "address"))
+		return netip.AddrPortFrom(addr, rapid.Uint16().Draw(t, "port"))
+	}
+	return member.Flow{Client: end(), Server: end(), Bucket: rapid.Uint16().Draw(t, "bucket")}
+}
+
+func drawFlowChunk(t *rapid.T) *member.FlowChunk {
+	c := &member.FlowChunk{View: drawViewID(t, false), Taken: 1 + drawTime(t)/2, Total: rapid.Uint16Min(1).Draw(t, "total"), Data: []byte{}}
+	c.Index = rapid.Uint16Max(c.Total-1).Draw(t, "index")
+	for range rapid.IntRange(0, 27).Draw(t, "flows") {
+		c.Data = member.AppendFlow(c.Data, drawFlow(t))
+	}
+	return c
+}
+
 func drawMessage(t *rapid.T) *member.Message {
 	m := &member.Message{From: drawNode(t), Incarnation: member.Incarnation(rapid.Uint64Min(1).Draw(t, "incarnation"))}
-	switch rapid.IntRange(1, 5).Draw(t, "kind") {
+	switch rapid.IntRange(kindHeartbeat, kindFlowChunk).Draw(t, "kind") {
 	case kindHeartbeat:
 		m.Body = drawHeartbeat(t)
 	case kindView:
@@ -118,6 +137,10 @@ func drawMessage(t *rapid.T) *member.Message {
 			View: drawViewID(t, false), From: rapid.Uint16Max(7).Draw(t, "from") * 8 * member.ChunkSize,
 			Bits: rapid.SliceOfN(rapid.Byte(), 1, member.ChunkSize).Draw(t, "bits"),
 		}
+	case kindFlowFetch:
+		m.Body = &member.FlowFetch{To: drawNode(t), View: drawViewID(t, false), After: drawTime(t), From: rapid.Uint16().Draw(t, "from")}
+	case kindFlowChunk:
+		m.Body = drawFlowChunk(t)
 	}
 	return m
 }
@@ -181,6 +204,8 @@ func TestSizes(t *testing.T) {
 		{view, 1261},
 		{&member.Fetch{}, 68},
 		{&member.Chunk{Data: make([]byte, member.ChunkSize)}, 1095},
+		{&member.FlowFetch{}, 76},
+		{&member.FlowChunk{Data: make([]byte, member.ChunkSize)}, 1103},
 	} {
 		n := len(c.Append(nil, &member.Message{From: 1, Incarnation: 1, Body: tt.body}))
 		if n != tt.want || n > MaxFrame {
@@ -305,10 +330,52 @@ func TestMalformed(t *testing.T) {
 		"empty chunk":         &member.Chunk{View: id, Total: 1},
 		"long chunk":          &member.Chunk{View: id, Total: 1, Data: append(data, 0)},
 		"short, not the last": &member.Chunk{View: id, Total: 2, Data: data[1:]},
+
+		"flows of nobody":        &member.FlowFetch{View: id},
+		"flows of 65":            &member.FlowFetch{To: 65, View: id},
+		"flows in no view":       &member.FlowFetch{To: 1},
+		"flows after never":      &member.FlowFetch{To: 1, View: id, After: -1},
+		"flow chunk in no view":  &member.FlowChunk{Taken: 1, Total: 1},
+		"flow chunk of no time":  &member.FlowChunk{View: id, Total: 1},
+		"flow chunk 1 of 1":      &member.FlowChunk{View: id, Taken: 1, Index: 1, Total: 1},
+		"flow chunk 0 of 0":      &member.FlowChunk{View: id, Taken: 1},
+		"long flow chunk":        &member.FlowChunk{View: id, Taken: 1, Total: 1, Data: bytes.Repeat(flows(), 20)},
+		"flow of IP version 5":   &member.FlowChunk{View: id, Taken: 1, Total: 1, Data: []byte{5, 0, 0}},
+		"flow that is cut off":   &member.FlowChunk{View: id, Taken: 1, Total: 1, Data: flows()[:len(flows())-1]},
+		"flow that is a version": &member.FlowChunk{View: id, Taken: 1, Total: 1, Data: []byte{4}},
 	} {
 		var into Decoded
 		if err := c.Decode(c.Append(nil, &member.Message{From: 1, Incarnation: 1, Body: body}), &into); !errors.Is(err, ErrMalformed) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestPassed passes messages on to another process.
+func TestPassed(t *testing.T) {
+	var into Decoded
+	rapid.Check(t, func(t *rapid.T) {
+		m := drawMessage(t)
+		b := AppendPassed(nil, m.From, m.Body)
+		if !IsPassed(b) {
+			t.Error("it is taken for text")
+		}
+		if err := DecodePassed(b, &into); err != nil {
+			t.Fatal(err)
+		}
+		clear(b)
+		if diff := cmp.Diff(member.Message{From: m.From, Body: m.Body}, into.Message); diff != "" {
+			t.Error(diff)
+		}
+	})
+	for _, b := range [][]byte{nil, {kindFetch}, {kindFetch, 1}, {0, 1}} {
+		if err := DecodePassed(b, &into); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%v: %v", b, err)
+		}
+	}
+	for _, text := range []string{"", "alive", "{}"} {
+		if IsPassed([]byte(text)) {
+			t.Errorf("%q is taken for a message", text)
 		}
 	}
 }

@@ -116,21 +116,7 @@ func TestMembersReplace(t *testing.T) {
 	must(t, err)
 
 	gap := watchLease(t, n)
-	log := &agentLog{}
-	cmd := exec.Command(shoal, "up", "--replace", "-c", n.Config, "--instance", n.Instance)
-	cmd.Stdout, cmd.Stderr = log, log
-	must(t, n.NS.Start(cmd))
-	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		cmd.Wait()
-		if t.Failed() {
-			t.Logf("the new agent:\n%s", log)
-		}
-	})
-	await(t, "the end of the old agent", func() bool { return !n.Running() })
-	if text := n.Err().Error(); !strings.Contains(text, "exit status 0") {
-		t.Errorf("the old agent: %s", text)
-	}
+	cmd := replaceAgent(t, n)
 	after := awaitMembers(t, n, "the new agent answers", func(m *heartbeat.Status) bool { return m.View != nil })
 	if lapsed := gap(); lapsed != 0 {
 		t.Errorf("the lease was over %d times", lapsed)
@@ -152,6 +138,28 @@ func TestMembersReplace(t *testing.T) {
 	// The new one leaves as the old one would have.
 	must(t, cmd.Process.Signal(syscall.SIGTERM))
 	awaitMembers(t, l.Nodes[1], "node1 has left", func(m *heartbeat.Status) bool { return nodeOf(m, 1).Buckets == 0 })
+}
+
+// replaceAgent has a new agent go on in the place of a node's agent, and waits
+// for the end of that one. The new one ends with the test.
+func replaceAgent(t *testing.T, n *lab.Node) *exec.Cmd {
+	t.Helper()
+	log := &agentLog{}
+	cmd := exec.Command(shoal, "up", "--replace", "-c", n.Config, "--instance", n.Instance)
+	cmd.Stdout, cmd.Stderr = log, log
+	must(t, n.NS.Start(cmd))
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		cmd.Wait()
+		if t.Failed() {
+			t.Logf("the new agent of %s:\n%s", n.Name, log)
+		}
+	})
+	await(t, "the end of the old agent", func() bool { return !n.Running() })
+	if text := n.Err().Error(); !strings.Contains(text, "exit status 0") {
+		t.Errorf("the old agent: %s", text)
+	}
+	return cmd
 }
 
 // As `systemctl reload` does it: a command that returns when a new agent has

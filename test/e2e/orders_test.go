@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"os/exec"
@@ -28,9 +29,15 @@ type ordered struct {
 // give runs a command about a node on a node.
 func give(t *testing.T, on *lab.Node, args ...string) (o ordered) {
 	t.Helper()
-	out := in(t, on.NS, shoal, append(args, "-o", "json", "--instance", on.Instance)...)
-	if err := json.Unmarshal([]byte(out), &o); err != nil {
-		t.Fatalf("shoal %s: %v in\n%s", strings.Join(args, " "), err, out)
+	cmd := exec.CommandContext(t.Context(), shoal, append(args, "-o", "json", "--instance", on.Instance)...)
+	var out, progress bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &progress
+	must(t, on.NS.Start(cmd))
+	if err := cmd.Wait(); err != nil {
+		t.Fatalf("shoal %s: %v: %s", strings.Join(args, " "), err, &progress)
+	}
+	if err := json.Unmarshal(out.Bytes(), &o); err != nil {
+		t.Fatalf("shoal %s: %v in\n%s", strings.Join(args, " "), err, &out)
 	}
 	return o
 }
