@@ -7,7 +7,6 @@ import (
 	"unsafe"
 
 	"github.com/cilium/ebpf"
-	"github.com/shoal-net/shoal/internal/cluster"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,7 +14,8 @@ import (
 const abiVersion = 3
 
 // swapPause is how long a half of the table is left alone after it was in use:
-// a program that began with it must have ended before it is written again.
+// a program that began with it must have ended before another epoch's table is
+// written there.
 const swapPause = time.Millisecond
 
 // control is the memory that the agent, or the process that decides in its
@@ -45,28 +45,24 @@ func mapControl(m *ebpf.Map, writable bool) (*control, error) {
 
 func (c *control) close() error { return unix.Munmap(c.memory) }
 
-// setTable writes the idle half and makes it the active one.
-func (c *control) setTable(epoch uint64, states []State) {
-	half := c.idle()
-	for i, s := range states {
-		half[i] = uint8(s)
+// setTable puts a table in force, a byte for each bucket; those beyond are
+// foreign. One of a new epoch is written beside the one before: a program sees
+// one of them, with its epoch. What changes within an epoch are buckets that
+// their old owners have left, each by itself, and nobody has them until it is
+// written: that is done at once, where it is.
+func (c *control) setTable(epoch uint64, states []uint8) {
+	half := c.shared.Active & 1
+	if epoch != c.epoch() {
+		sleepUntil(c.swapped + swapPause)
+		half = 1 - half
 	}
-	clear(half[len(states):])
-	c.swap(epoch)
-}
-
-// idle returns the half that is not in use, once no program can be reading it.
-func (c *control) idle() *[cluster.MaxBuckets]uint8 {
-	sleepUntil(c.swapped + swapPause)
-	return &c.shared.State[1-c.shared.Active&1]
-}
-
-// swap makes the idle half the active one.
-func (c *control) swap(epoch uint64) {
-	idle := 1 - c.shared.Active&1
-	atomic.StoreUint64(&c.shared.TableEpoch[idle], epoch)
-	atomic.StoreUint32(&c.shared.Active, idle)
-	c.swapped = Now()
+	table := c.shared.State[half][:]
+	clear(table[copy(table, states):])
+	atomic.StoreUint64(&c.shared.TableEpoch[half], epoch)
+	if half != c.shared.Active&1 {
+		atomic.StoreUint32(&c.shared.Active, half)
+		c.swapped = Now()
+	}
 }
 
 // sleepUntil sleeps by a raw system call: a real-time thread must not have to

@@ -61,7 +61,7 @@ func newPair(t testing.TB, v variant) *pair {
 		states[i] = stateOf(i)
 	}
 	p.control.swapped = 0
-	p.control.setTable(v.force.tableEpoch, states)
+	p.control.setTable(v.force.tableEpoch, stateBytes(states))
 	var err error
 	p.ring, err = ringbuf.NewReader(p.maps["heartbeats"])
 	must(t, err)

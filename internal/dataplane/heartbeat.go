@@ -80,13 +80,10 @@ func openPinned(dir, name string) (*ebpf.Map, error) {
 }
 
 // SetTable puts a new table in force: the state of each bucket, one byte as a
-// State. Buckets beyond the slice are foreign. It sleeps, for up to a
-// millisecond, until the table before has been in force for that long.
-func (c *Control) SetTable(epoch uint64, states []uint8) {
-	half := c.control.idle()
-	clear(half[copy(half[:], states):])
-	c.control.swap(epoch)
-}
+// State. Buckets beyond the slice are foreign. A table of another epoch than the
+// one before sleeps, for up to a millisecond, until that has been in force for
+// so long; one of the same epoch is in force at once.
+func (c *Control) SetTable(epoch uint64, states []uint8) { c.control.setTable(epoch, states) }
 
 // SetLease lets the node act until the deadline (see Now), with tables of that
 // epoch and later ones. A deadline of 0 ends the lease.

@@ -4,6 +4,7 @@ package dataplane
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -98,6 +99,28 @@ func TestDoubleBuffer(t *testing.T) {
 	p.SetLease(5, -time.Second)
 	if shared.LeaseDeadline != 0 {
 		t.Errorf("lease %d", shared.LeaseDeadline)
+	}
+}
+
+// Buckets that old owners have left are taken where the table is, which does not
+// change otherwise: nobody has them meanwhile.
+func TestTableWithinAnEpoch(t *testing.T) {
+	enterNamespace(t)
+	dir := newDir(t)
+	p := open(t, dir, testCluster())
+	defer p.Close()
+	c := openControl(t, dir)
+	c.SetTable(1, []uint8{uint8(Owned), uint8(Draining)})
+	c.SetTable(2, []uint8{uint8(Owned), uint8(Foreign), uint8(Draining), uint8(Owned)})
+	shared := c.control.shared
+	before := *shared
+	c.SetTable(2, []uint8{uint8(Owned), uint8(Acquiring), uint8(Foreign)})
+	in := before.Active
+	if shared.Active != in || shared.TableEpoch != before.TableEpoch || shared.State[1-in] != before.State[1-in] {
+		t.Errorf("half %d → %d, epochs %v → %v", in, shared.Active, before.TableEpoch, shared.TableEpoch)
+	}
+	if got, want := shared.State[in][:5], []uint8{uint8(Owned), uint8(Acquiring), 0, 0, 0}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 

@@ -193,9 +193,17 @@ func syncMap(m *ebpf.Map, want map[netip.Addr]uint32) error {
 // Adopted reports whether the maps were there already.
 func (p *Plane) Adopted() bool { return p.adopted }
 
-// SetTable puts a new table in force: the state of each bucket. It returns a
-// millisecond after the table before it was put in force at the earliest.
-func (p *Plane) SetTable(epoch uint64, states []State) { p.control.setTable(epoch, states) }
+// SetTable puts a new table in force, as Control.SetTable does: the state of each
+// bucket.
+func (p *Plane) SetTable(epoch uint64, states []State) { p.control.setTable(epoch, stateBytes(states)) }
+
+func stateBytes(states []State) []uint8 {
+	b := make([]uint8, len(states))
+	for i, s := range states {
+		b[i] = uint8(s)
+	}
+	return b
+}
 
 // Owns reports whether a bucket is owned in the table in force.
 func (p *Plane) Owns(bucket int) bool {

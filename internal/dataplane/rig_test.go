@@ -262,7 +262,7 @@ func (r *rig) share(bucket int, state, others State, f inForce) {
 	}
 	// No program runs between two calls: there is nothing to wait for.
 	r.control.swapped = 0
-	r.control.setTable(f.tableEpoch, states)
+	r.control.setTable(f.tableEpoch, stateBytes(states))
 	deadline := time.Duration(0)
 	if f.lease != 0 {
 		deadline = Now() + f.lease

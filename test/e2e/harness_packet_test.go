@@ -25,6 +25,7 @@ type packet struct {
 	fragment         bool // and not the whole of a datagram
 	fromPort, toPort uint16
 	tcpFlags         uint8
+	seq, ack         uint32 // of TCP
 
 	icmpType, icmpCode uint8
 	echoID, echoSeq    uint16
@@ -47,7 +48,7 @@ const (
 	solicitation, advertisement                = 135, 136
 	fragNeeded4, portUnreachable4              = 4, 3
 	portUnreachable6                           = 4
-	tcpSYN, tcpRST, tcpACK                     = 0x02, 0x04, 0x10
+	tcpFIN, tcpSYN, tcpRST, tcpACK             = 0x01, 0x02, 0x04, 0x10
 	arpRequest, arpReply                       = 1, 2
 )
 
@@ -85,7 +86,7 @@ func (p packet) String() string {
 	case p.proto == unix.IPPROTO_ICMP || p.proto == unix.IPPROTO_ICMPV6:
 		s += fmt.Sprintf(" icmp %d/%d id %d seq %d", p.icmpType, p.icmpCode, p.echoID, p.echoSeq)
 	case p.proto == unix.IPPROTO_TCP:
-		s += fmt.Sprintf(" flags %02x", p.tcpFlags)
+		s += fmt.Sprintf(" flags %02x seq %d ack %d length %d", p.tcpFlags, p.seq, p.ack, p.length)
 	}
 	return s
 }
@@ -160,7 +161,7 @@ func parseUpper(b []byte, p *packet) {
 	case unix.IPPROTO_TCP:
 		p.fromPort, p.toPort = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
 		if len(b) >= 20 {
-			p.tcpFlags = b[13]
+			p.seq, p.ack, p.tcpFlags = binary.BigEndian.Uint32(b[4:]), binary.BigEndian.Uint32(b[8:]), b[13]
 		}
 	case unix.IPPROTO_UDP:
 		p.fromPort, p.toPort = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])

@@ -70,15 +70,6 @@ func (s *site) askTCP(ctx context.Context, ns *lab.Namespace, local, remote neti
 	return err
 }
 
-func checkNoReset(t *testing.T, ev events) {
-	t.Helper()
-	for _, p := range append(ev.clients, ev.server...) {
-		if p.proto == unix.IPPROTO_TCP && p.tcpFlags&tcpRST != 0 {
-			t.Errorf("a reset: %v", p)
-		}
-	}
-}
-
 func testUDP(t *testing.T, s *site) {
 	port := s.nextPort()
 	s.reset(t)
