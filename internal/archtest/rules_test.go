@@ -55,6 +55,8 @@ var rules = []rule{
 	{"internal/archtest", stdlib, nil},
 	{"test/e2e", libraries, imports(anything)},
 	{"test/failover", libraries, imports(anything)},
+	{"test/handover", libraries, imports(anything)},
+	{"test/nginx", libraries, imports("internal/lab")},
 	{"test/soak", libraries, imports(anything)},
 	{"bench", libraries, imports(anything)},
 }
@@ -66,7 +68,7 @@ var owners = map[string][]string{
 	"github.com/goccy/go-yaml":     {"internal/config"},
 	"github.com/gopacket/gopacket": {"internal/capture", "test/e2e", "bench"},
 	"github.com/spf13/cobra":       {"internal/cli"},
-	"github.com/google/nftables":   {"internal/netdev", "internal/lab", "test/e2e", "bench"},
+	"github.com/google/nftables":   {"internal/netdev", "internal/lab", "test/e2e", "test/handover", "bench"},
 	"github.com/coreos/go-systemd": {"internal/cli"},
 	"gonum.org/v1/plot":            {"bench"},
 }

@@ -25,6 +25,7 @@ type PreroutingLog struct {
 	ifaces map[uint32]string
 	seq    uint32
 	remove func() error
+	closed atomic.Bool
 }
 
 // LogOptions says what is logged, and when it can be read.
@@ -187,7 +188,7 @@ func (p *PreroutingLog) Take(f func(Logged)) error {
 func (p *PreroutingLog) Follow(f func(Logged)) error {
 	for {
 		_, err := p.read(f, true)
-		if errors.Is(err, os.ErrClosed) {
+		if p.closed.Load() { // the error of a read that this ends has no name
 			return nil
 		}
 		if err != nil {
@@ -251,4 +252,7 @@ func (p *PreroutingLog) parse(b []byte, f func(Logged)) error {
 }
 
 // Close ends the log.
-func (p *PreroutingLog) Close() error { return errors.Join(p.remove(), p.file.Close()) }
+func (p *PreroutingLog) Close() error {
+	p.closed.Store(true)
+	return errors.Join(p.remove(), p.file.Close())
+}

@@ -1,0 +1,137 @@
+package handover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/shoal-net/shoal/internal/lab"
+	"github.com/shoal-net/shoal/test/nginx"
+)
+
+// A Cluster is what its clients use while it changes.
+type Cluster interface {
+	Lab() *lab.Lab
+	// Change drains a node, ends that, or weighs it, and returns when that is
+	// in force.
+	Change(ctx context.Context, c Change) error
+	// Emptied waits until a drained node has no connections left.
+	Emptied(ctx context.Context, node int) error
+	// Restart stops an empty node in order, and starts it again after a while.
+	Restart(ctx context.Context, node int) error
+	Close() error
+}
+
+// How long things may take.
+const (
+	emptyTime = 2 * time.Minute // until a node has no connections left, once its clients end them
+	downTime  = time.Second     // for which a node is stopped
+)
+
+// served is a lab with nginx on each node.
+type served struct {
+	*lab.Lab
+	dir     string
+	servers []*nginx.Server
+}
+
+// serve puts nginx on all nodes of a lab. The lab is closed with it, and where
+// this fails.
+func serve(ctx context.Context, l *lab.Lab) (s *served, err error) {
+	s = &served{Lab: l}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	if s.dir, err = os.MkdirTemp("", "shoal-nginx-"); err != nil {
+		return s, err
+	}
+	for _, n := range l.Nodes {
+		dir := filepath.Join(s.dir, n.Name)
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return s, err
+		}
+		server, err := nginx.Start(ctx, n, dir)
+		if err != nil {
+			return s, err
+		}
+		s.servers = append(s.servers, server)
+	}
+	return s, nil
+}
+
+// Close ends the servers and the lab. What a server has complained about is an
+// error.
+func (s *served) Close() error {
+	var errs []error
+	for i, server := range s.servers {
+		server.Close()
+		if log := server.Log(); log != "" {
+			errs = append(errs, fmt.Errorf("nginx of %s: %s", s.Nodes[i].Name, log))
+		}
+	}
+	return errors.Join(append(errs, os.RemoveAll(s.dir), s.Lab.Close())...)
+}
+
+// shoal is a cluster of agents.
+type shoal struct {
+	*served
+	binary string
+}
+
+// NewShoal builds a lab of agents and of nginx on each node.
+func NewShoal(ctx context.Context, o lab.Options) (Cluster, error) {
+	o.NoServices = true
+	l, err := lab.New(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	s, err := serve(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	return &shoal{s, o.Binary}, nil
+}
+
+func (s *shoal) Lab() *lab.Lab { return s.served.Lab }
+
+// order runs a command on a node.
+func (s *shoal) order(ctx context.Context, on int, args ...string) error {
+	n := s.Nodes[on-1]
+	if _, err := n.NS.Run(ctx, s.binary, append(args, "--instance", n.Instance)...); err != nil {
+		return fmt.Errorf("on %s: %w", n.Name, err)
+	}
+	return nil
+}
+
+func (s *shoal) Change(ctx context.Context, c Change) error {
+	node := strconv.Itoa(c.Node)
+	switch c.Kind {
+	case Undrain:
+		return s.order(ctx, c.On, "undrain", node)
+	case Weigh:
+		return s.order(ctx, c.On, "weight", node, strconv.Itoa(c.Weight))
+	default:
+		return s.order(ctx, c.On, "drain", node, "--no-wait")
+	}
+}
+
+func (s *shoal) Emptied(ctx context.Context, node int) error {
+	return s.order(ctx, node, "drain", strconv.Itoa(node), "--timeout", emptyTime.String())
+}
+
+func (s *shoal) Restart(ctx context.Context, node int) error {
+	n := s.Nodes[node-1]
+	if err := n.Stop(ctx); err != nil {
+		return err
+	}
+	if !wait(ctx, downTime) {
+		return ctx.Err()
+	}
+	return n.Start(ctx)
+}
