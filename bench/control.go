@@ -55,7 +55,8 @@ func (c controlCase) address(id int) netip.Addr { return netip.AddrFrom4([4]byte
 // file is the configuration that all nodes share. The real node is the last one.
 func (c controlCase) file() []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "cluster: %s\nmode: backend\nnode: %d\nheartbeat: %v\nlease: %v\n", controlName, c.nodes, c.interval, c.lease)
+	// Who keeps flows must count and destroy them, and the simulated nodes have none.
+	fmt.Fprintf(&b, "cluster: %s\nmode: backend\nnode: %d\nheartbeat: %v\nlease: %v\ndrain: 0s\n", controlName, c.nodes, c.interval, c.lease)
 	fmt.Fprintf(&b, "interfaces:\n  - name: %s\n    addresses: [%q]\nnodes:\n", controlLink, c.address(200))
 	for id := 1; id <= c.nodes; id++ {
 		fmt.Fprintf(&b, "  - {id: %d, name: n%d, addresses: [%q]}\n", id, id, c.address(id))
