@@ -44,10 +44,10 @@ type acquired struct {
 // due reports whether the agent is to be told again: at once where that says whom
 // to ask for flows. That there are fewer buckets, which frees flows that nobody
 // has, waits for housekeeping. So does what the agent may have missed.
-func (l *acquired) due(a *Acquired, housekeeping bool) bool {
-	changed := a.View != l.view || a.Unknown != l.unknown
-	if changed || housekeeping && (l.fewer || a.Unknown != 0) {
-		*l = acquired{view: a.View, unknown: a.Unknown}
+func (l *acquired) due(view member.ViewID, unknown member.Set, housekeeping bool) bool {
+	changed := view != l.view || unknown != l.unknown
+	if changed || housekeeping && (l.fewer || unknown != 0) {
+		*l = acquired{view: view, unknown: unknown}
 		return true
 	}
 	l.fewer = l.fewer || !housekeeping
@@ -60,8 +60,9 @@ func (p *process) tellAcquired(housekeeping bool) {
 	if !p.cluster.KeepsUDP() {
 		return
 	}
-	a := Acquired{}
-	if a.View, a.Unknown = p.m.Acquired(a.add); p.acquired.due(&a, housekeeping) {
+	if view, unknown := p.m.Acquired(func(int, member.Set) {}); p.acquired.due(view, unknown, housekeeping) {
+		a := Acquired{}
+		a.View, a.Unknown = p.m.Acquired(a.add)
 		p.agent.tell(Event{Kind: acquires, Acquired: &a})
 	}
 }
@@ -69,6 +70,9 @@ func (p *process) tellAcquired(housekeeping bool) {
 // passIn gives the agent what others say to it. Of other views than the one in
 // force here it has no use for anything.
 func (p *process) passIn(m *member.Message) {
+	if !p.cluster.KeepsUDP() {
+		return
+	}
 	switch body := m.Body.(type) {
 	case *member.FlowFetch:
 		if int(body.To) != p.cluster.Self || body.View != p.m.InForce() {

@@ -97,7 +97,7 @@ func TestAcquiredIsDue(t *testing.T) {
 		{inForce, 0, true, false},
 		{next, 0, true, true},
 	} {
-		if due := last.due(&Acquired{View: step.view, Unknown: step.unknown}, step.housekeeping); due != step.due {
+		if due := last.due(step.view, step.unknown, step.housekeeping); due != step.due {
 			t.Errorf("step %d: %t", i, due)
 		}
 	}

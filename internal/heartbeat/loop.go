@@ -131,14 +131,14 @@ func (p *process) perform() {
 	if fx.LeaseSet && fx.LeaseDeadline != 0 {
 		p.setLease(fx)
 	}
-	if fx.TableSet {
-		p.tellAcquired(false)
-	}
 	if fx.Store != nil {
 		p.store.submit(*fx.Store, fx.StoreSeq)
 	}
 	for _, s := range fx.Sends {
 		p.send(s)
+	}
+	if fx.TableSet {
+		p.tellAcquired(false)
 	}
 	if fx.Probe {
 		p.probes.ask()

@@ -28,7 +28,6 @@ type talk struct {
 	client  netip.AddrPort
 	conn    net.Conn
 	mu      sync.Mutex
-	asked   int // questions
 	heard   int // answers
 	waited  time.Duration
 	missed  int // questions before the first answer
@@ -76,7 +75,8 @@ func isTimeout(err error) bool {
 	return errors.As(err, &e) && e.Timeout()
 }
 
-// take checks an answer: the question, and how often the server was asked.
+// take checks an answer: the question, and how often the server was asked. It may
+// be to one of the first questions, which are repeated soon.
 func (k *talk) take(n int, answer string, since time.Duration) error {
 	var question, asked int
 	if _, err := fmt.Sscanf(answer, "%d %d", &question, &asked); err != nil {
@@ -85,10 +85,9 @@ func (k *talk) take(n int, answer string, since time.Duration) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.heard++; k.heard == 1 {
-		k.missed, k.waited = n-asked, since
+		k.missed, k.waited = question-asked, since
 	}
-	k.asked = n
-	if question != n || asked != n-k.missed {
+	if question > n || asked != question-k.missed {
 		return fmt.Errorf("%q to question %d of a flow whose server did not get the first %d", answer, n, k.missed)
 	}
 	return nil
