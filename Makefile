@@ -1,7 +1,7 @@
 # shoal: build, try, test, measure. Debian, Go and root are taken for granted;
 # what else a target needs, it installs.
 
-.PHONY: build lab test unit bench soak generate lint install packages generate-packages
+.PHONY: build lab test unit bench soak handover generate lint install packages generate-packages
 
 # Real programs that the tests put beside shoal's own.
 TEST_PACKAGES = arptables iproute2 iptables keepalived nftables nginx-light procps
@@ -32,6 +32,11 @@ bench: packages
 # docs/soak.md. Takes about an hour; what was done already is not repeated.
 soak: packages
 	go run ./test/soak $(SOAKFLAGS)
+
+# Lets nodes come and go under thousands of connections, and writes
+# docs/handover.md. Takes ten minutes on an idle machine.
+handover: packages
+	go run ./test/soak -handover $(HANDOVERFLAGS)
 
 generate: generate-packages
 	go generate ./...

@@ -1,9 +1,10 @@
 // Command bench measures what a packet costs: the data plane's programs by test
 // runs, foreign packets end to end beside what else takes the same decision, and
 // bulk TCP transfers; how long clients have no service when a node fails, and new
-// ones when a bucket moves; and what nodes spend on knowing each other. It writes tables and plots into docs/benchmarks.
+// ones when a bucket moves; how long a node takes to be drained; and what nodes
+// spend on knowing each other. It writes tables and plots into docs/benchmarks.
 //
-// It needs root, Linux 6.6, and iptables, nft and keepalived for the peers. All that it makes
+// It needs root, Linux 6.6, and iptables, nft, keepalived and nginx for the peers. All that it makes
 // lives in namespaces of its own and ends with it.
 package main
 
@@ -29,11 +30,13 @@ type effort struct {
 	controls  int // rounds of watching heartbeat processes
 	watch     time.Duration
 	moves     int // hand-overs
+	drains    int // rounds of whole drains
+	kept      int // connections during them
 }
 
 var (
-	full  = effort{rounds: 21, repeats: 500_000, frames: 200_000, transfers: 7, long: 2 * time.Second, failovers: 7, controls: 3, watch: 10 * time.Second, moves: 1000}
-	smoke = effort{rounds: 1, repeats: 1000, frames: 1000, transfers: 1, long: 50 * time.Millisecond, failovers: 1, controls: 1, watch: 200 * time.Millisecond, moves: 4}
+	full  = effort{rounds: 21, repeats: 500_000, frames: 200_000, transfers: 7, long: 2 * time.Second, failovers: 7, controls: 3, watch: 10 * time.Second, moves: 1000, drains: 5, kept: 10_000}
+	smoke = effort{rounds: 1, repeats: 1000, frames: 1000, transfers: 1, long: 50 * time.Millisecond, failovers: 1, controls: 1, watch: 200 * time.Millisecond, moves: 4, drains: 1, kept: 30}
 )
 
 func main() {
@@ -112,6 +115,10 @@ var parts = []part{
 	}},
 	{"handover", func(r *report, _ string, amount effort) (err error) {
 		r.handover, err = measureHandover(amount.moves)
+		return err
+	}},
+	{"drain", func(r *report, _ string, amount effort) (err error) {
+		r.drains, err = measureDrains(amount.drains, amount.kept)
 		return err
 	}},
 }

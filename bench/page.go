@@ -43,6 +43,7 @@ func (r *report) pages() (all []page) {
 	if r.handover != nil {
 		add("handover.md", section{"gap", r.handoverTable()})
 	}
+	add("handover.md", section{"drain", ifAny(len(r.drains), r.drainTable)})
 	return all
 }
 

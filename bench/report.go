@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/shoal-net/shoal/test/handover"
 )
 
 // report is all that one run measured.
@@ -14,6 +16,7 @@ type report struct {
 	failovers []failoverResult
 	controls  []controlResult
 	handover  *handoverResult // nil: not measured
+	drains    []handover.DrainTimes
 }
 
 // complete says whether every row was measured in every round.

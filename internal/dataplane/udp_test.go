@@ -169,6 +169,46 @@ func TestKeptUDPTimes(t *testing.T) {
 	within(t, "for an hour", map[UDPFlow]float64{flow: 3600}, tw.new.times("frozen"))
 }
 
+// quic is a packet of a QUIC connection: its first byte says which kind (RFC
+// 9000, 17.2 and 17.3), and an identifier follows where that kind has it.
+func quic(first byte, id string, size int) []byte {
+	b := []byte{first}
+	if first >= 0x80 {
+		b = cat(b, u32(1), []byte{byte(len(id))})
+	}
+	b = cat(b, []byte(id))
+	return cat(b, make([]byte, size-len(b)))
+}
+
+// A QUIC connection is a flow of its ports, whatever its packets hold: it stays
+// from its first packet on, through the change of connection identifiers, and
+// whatever size is tried. A client that goes on from another port is a flow that
+// opens: to tell more would take the server's keys.
+func TestKeptQUIC(t *testing.T) {
+	const initial, handshake, short, port = 0xc0, 0xe0, 0x40, 443
+	for _, f := range families {
+		t.Run(f.name, func(t *testing.T) {
+			tw := newBareTwins(t, setup{handover: keepUDP})
+			in := func(from uint16, packet []byte) []byte {
+				return eth(toCluster, ip(f.client, f.vip, udpWith(from, port, packet)))
+			}
+			check := func(what string, frame []byte, want expect) { t.Helper(); tw.check(what, 0, frame, want) }
+			tw.old.owns(in(4001, quic(initial, "of-client", 1200)))
+			tw.old.become(Draining)
+			tw.know()
+			tw.new.become(Acquiring)
+			check("handshake, with the server's identifier", in(4001, quic(handshake, "server-1", 1200)), theOld)
+			check("1-RTT", in(4001, quic(short, "server-1", 60)), theOld)
+			check("1-RTT, another identifier", in(4001, quic(short, "server-2", 1400)), theOld)
+			check("a larger packet does not fit", eth(toCluster, ip(f.router, f.vip,
+				tooBig(ip(f.vip, f.client, udpWith(port, 4001, quic(short, "of-client", 1200))), 100))), theOld)
+			check("another connection", in(4002, quic(initial, "again", 1200)), theNew)
+			check("1-RTT of that", in(4002, quic(short, "server-3", 60)), theNew)
+			check("1-RTT from another port", in(4003, quic(short, "server-1", 60)), theNew)
+		})
+	}
+}
+
 // Where UDP moves at once nothing is noted.
 func TestMovedUDP(t *testing.T) {
 	tw := newBareTwins(t, setup{})

@@ -21,7 +21,7 @@ func TestHandover(t *testing.T) {
 			t.Logf("what was done, and the agents' logs:\n%s", log)
 		}
 	}()
-	c, err := handover.NewShoal(t.Context(), lab.Options{Name: labName(), Binary: shoal, Nodes: nodes, Clients: 20, Log: log})
+	c, err := handover.NewShoal(t.Context(), lab.Options{Name: labName(), Binary: shoal, Nodes: nodes, Clients: 20, Log: log, NodeConfig: patientLease})
 	must(t, err)
 	defer func() { must(t, c.Close()) }()
 	load := handover.Load{Connections: 400, Period: 2 * time.Second, Visits: 50}

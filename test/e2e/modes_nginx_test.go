@@ -4,57 +4,28 @@ package e2e
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/shoal-net/shoal/internal/lab"
+	"github.com/shoal-net/shoal/test/nginx"
 )
-
-const nginxConfig = `
-daemon off;
-master_process off;
-pid nginx.pid;
-error_log stderr;
-events { worker_connections 4096; }
-http {
-	access_log off;
-	client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
-	server { listen 80; listen [::]:80; location / { return 200 "%s"; } }
-}
-`
 
 // startNginx runs Debian's nginx on a node until the test ends.
 func startNginx(t *testing.T, n *lab.Node) {
 	t.Helper()
-	dir := t.TempDir()
-	config := filepath.Join(dir, "nginx.conf")
-	must(t, os.WriteFile(config, fmt.Appendf(nil, nginxConfig, n.Name), 0o644))
-	cmd := exec.Command("nginx", "-e", "stderr", "-p", dir, "-c", config)
-	log := &logbook{}
-	cmd.Stdout, cmd.Stderr = log, log
-	must(t, n.NS.Start(cmd))
+	s, err := nginx.Start(t.Context(), n.NS, n.Addresses()[0], n.Name, t.TempDir())
+	must(t, err)
 	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-		if t.Failed() && log.String() != "" {
-			t.Logf("nginx of %s: %s", n.Name, log)
+		s.Close()
+		if t.Failed() && s.Log() != "" {
+			t.Logf("nginx of %s: %s", n.Name, s.Log())
 		}
-	})
-	await(t, "nginx to listen", func() bool {
-		c, err := n.NS.Dial(t.Context(), "tcp", netip.AddrPort{}, netip.AddrPortFrom(n.Addresses()[0], 80))
-		if err == nil {
-			c.Close()
-		}
-		return err == nil
 	})
 }
 

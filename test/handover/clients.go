@@ -33,6 +33,7 @@ type clients struct {
 	mu      sync.Mutex
 	began   time.Time
 	leaving map[string]bool // nodes whose connections are to be ended in order
+	kept    map[string]int  // connections with each node, of those that are kept
 	tally
 }
 
@@ -69,7 +70,7 @@ type Syn struct {
 
 func newClients(l *lab.Lab, load Load) *clients {
 	return &clients{ns: l.Clients, targets: l.Targets(), addresses: l.ClientAddresses(), load: load,
-		began: time.Now(), leaving: map[string]bool{}}
+		began: time.Now(), leaving: map[string]bool{}, kept: map[string]int{}}
 }
 
 func (c *clients) note(what func()) {
@@ -110,8 +111,11 @@ func (c *clients) keepOne(ctx context.Context, client netip.Addr, ready func()) 
 		wait(ctx, c.load.Period)
 		return
 	}
-	defer o.Close()
 	c.note(func() { c.Opened++ })
+	defer func() {
+		o.Close()
+		c.note(func() { c.kept[o.server]-- }) // "": nobody has answered
+	}()
 	for first := true; ; first = false {
 		took, err := o.ask(ask)
 		if err != nil {
@@ -122,6 +126,9 @@ func (c *clients) keepOne(ctx context.Context, client netip.Addr, ready func()) 
 		leave := false
 		c.note(func() {
 			c.Answers++
+			if first {
+				c.kept[o.server]++
+			}
 			c.Slowest = max(c.Slowest, took)
 			if took > slowAnswer {
 				c.Slow++
@@ -191,6 +198,12 @@ func (c *clients) visitOnce() {
 	if _, err = o.ask(request); err != nil {
 		c.note(func() { c.Failed = append(c.Failed, Broken{client, c.since(), "", short(err)}) })
 	}
+}
+
+// with is how many connections that are kept a node has.
+func (c *clients) with(node string) (n int) {
+	c.note(func() { n = c.kept[node] })
+	return n
 }
 
 // leave has the connections with a node ended after their next answers, or no

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
 	"time"
 
+	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/internal/lab"
 	"github.com/shoal-net/shoal/test/nginx"
 )
@@ -32,47 +34,53 @@ const (
 	downTime  = time.Second     // for which a node is stopped
 )
 
-// served is a lab with nginx on each node.
+// served is a lab with nginx on each node, or behind them.
 type served struct {
 	*lab.Lab
 	dir     string
 	servers []*nginx.Server
 }
 
-// serve puts nginx on all nodes of a lab. The lab is closed with it, and where
-// this fails.
+// serve starts nginx: on all nodes of a lab, or on the server behind gateways.
+// The lab is closed with it, and where this fails.
 func serve(ctx context.Context, l *lab.Lab) (s *served, err error) {
 	s = &served{Lab: l}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.Close())
-		}
-	}()
 	if s.dir, err = os.MkdirTemp("", "shoal-nginx-"); err != nil {
-		return s, err
+		return nil, errors.Join(err, l.Close())
 	}
-	for _, n := range l.Nodes {
-		dir := filepath.Join(s.dir, n.Name)
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			return s, err
+	if l.Server != nil {
+		err = s.start(ctx, l.Server, l.Targets()[0], "server")
+	} else {
+		for _, n := range l.Nodes {
+			err = errors.Join(err, s.start(ctx, n.NS, n.Addresses()[0], n.Name))
 		}
-		server, err := nginx.Start(ctx, n, dir)
-		if err != nil {
-			return s, err
-		}
-		s.servers = append(s.servers, server)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+func (s *served) start(ctx context.Context, ns *lab.Namespace, at netip.Addr, name string) error {
+	dir := filepath.Join(s.dir, name)
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	server, err := nginx.Start(ctx, ns, at, name, dir)
+	if err == nil {
+		s.servers = append(s.servers, server)
+	}
+	return err
 }
 
 // Close ends the servers and the lab. What a server has complained about is an
 // error.
 func (s *served) Close() error {
 	var errs []error
-	for i, server := range s.servers {
+	for _, server := range s.servers {
 		server.Close()
 		if log := server.Log(); log != "" {
-			errs = append(errs, fmt.Errorf("nginx of %s: %s", s.Nodes[i].Name, log))
+			errs = append(errs, fmt.Errorf("nginx says: %s", log))
 		}
 	}
 	return errors.Join(append(errs, os.RemoveAll(s.dir), s.Lab.Close())...)
@@ -82,6 +90,54 @@ func (s *served) Close() error {
 type shoal struct {
 	*served
 	binary string
+}
+
+// firewall is what administrators have on gateways. It drops what no connection
+// is known for here.
+const firewall = `table inet firewall {
+	chain forward {
+		type filter hook forward priority filter;
+		ct state established,related accept
+		ct state invalid drop
+		meta l4proto tcp ct state new accept
+		meta l4proto tcp drop
+	}
+}`
+
+// NewGateways builds a lab of gateways with a firewall, which keep flows by
+// connection tracking, and of nginx behind them.
+func NewGateways(ctx context.Context, o lab.Options) (Cluster, error) {
+	o.Mode = cluster.Gateway
+	file := o.NodeConfig
+	var err error
+	o.NodeConfig = func(node int, text string) string {
+		err = errors.Join(err, protect(ctx, fmt.Sprintf("shoal-%s-node%d", o.Name, node))) // before the agent starts, which asks for it
+		if file != nil {
+			text = file(node, text)
+		}
+		return text + "flows: conntrack\n"
+	}
+	c, failed := NewShoal(ctx, o)
+	if err = errors.Join(err, failed); err != nil {
+		if c != nil {
+			err = errors.Join(err, c.Close())
+		}
+		return nil, err
+	}
+	return c, nil
+}
+
+// protect loads the firewall. Connections are not to be taken over in their
+// middle.
+func protect(ctx context.Context, namespace string) error {
+	ns, err := lab.OpenNamespace(namespace)
+	if err != nil {
+		return err
+	}
+	if _, err := ns.Run(ctx, "nft", firewall); err != nil {
+		return err
+	}
+	return ns.Sysctl("netfilter/nf_conntrack_tcp_loose", "0")
 }
 
 // NewShoal builds a lab of agents and of nginx on each node.

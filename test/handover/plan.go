@@ -176,3 +176,18 @@ func (p *planner) change(id int, others bool) Change {
 		return c
 	}
 }
+
+// WithoutReturns is a plan without what has to know which clients a node has:
+// who would return is only undrained.
+func WithoutReturns(plan []Step) (rest []Step) {
+	for _, s := range plan {
+		s.Back, s.Changes = nil, slices.Clone(s.Changes)
+		for i, c := range s.Changes {
+			if c.Kind == Return {
+				s.Changes[i].Kind = Undrain
+			}
+		}
+		rest = append(rest, s)
+	}
+	return rest
+}

@@ -1,4 +1,4 @@
-// Package nginx runs Debian's nginx on nodes of the lab: a service as it is, to
+// Package nginx runs Debian's nginx on hosts of the lab: a service as it is, to
 // be asked by tests and measurements.
 package nginx
 
@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -21,7 +20,7 @@ import (
 const Port = 80
 
 // One worker in the foreground, which keeps connections for as long as clients
-// want, and answers with the name of its node.
+// want, and answers with a name.
 const config = `
 daemon off;
 master_process off;
@@ -62,32 +61,32 @@ func (l *log) Write(b []byte) (int, error) {
 	return l.buf.Write(b)
 }
 
-// Start runs nginx on a node, with its files in a directory of its own, and
-// waits until it listens. Close ends it.
-func Start(ctx context.Context, n *lab.Node, dir string) (*Server, error) {
+// Start runs nginx in a namespace, with its files in a directory of its own, and
+// waits until it listens at an address of that host. It answers with the name.
+// Close ends it.
+func Start(ctx context.Context, ns *lab.Namespace, at netip.Addr, name, dir string) (*Server, error) {
 	file := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(file, fmt.Appendf(nil, config, n.Name), 0o644); err != nil {
+	if err := os.WriteFile(file, fmt.Appendf(nil, config, name), 0o644); err != nil {
 		return nil, fmt.Errorf("configure nginx: %w", err)
 	}
 	s := &Server{cmd: exec.Command("nginx", "-e", "stderr", "-p", dir, "-c", file)}
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
-	if err := n.NS.Start(s.cmd); err != nil {
-		return nil, fmt.Errorf("start nginx (Debian's nginx-light) on %s: %w", n.Name, err)
+	if err := ns.Start(s.cmd); err != nil {
+		return nil, fmt.Errorf("start nginx (Debian's nginx-light) on %s: %w", name, err)
 	}
-	if err := s.await(ctx, n); err != nil {
+	if err := s.await(ctx, ns, at); err != nil {
 		s.Close()
-		return nil, fmt.Errorf("nginx on %s does not listen: %w: %s", n.Name, err, s.Log())
+		return nil, fmt.Errorf("nginx on %s does not listen: %w: %s", name, err, s.Log())
 	}
 	return s, nil
 }
 
 // await waits until it listens.
-func (s *Server) await(ctx context.Context, n *lab.Node) error {
+func (s *Server) await(ctx context.Context, ns *lab.Namespace, at netip.Addr) error {
 	ctx, cancel := context.WithTimeout(ctx, startTime)
 	defer cancel()
 	for {
-		var c net.Conn
-		c, err := n.NS.Dial(ctx, "tcp", netip.AddrPort{}, netip.AddrPortFrom(n.Addresses()[0], Port))
+		c, err := ns.Dial(ctx, "tcp", netip.AddrPort{}, netip.AddrPortFrom(at, Port))
 		if err == nil {
 			return c.Close()
 		}

@@ -3,6 +3,7 @@
 // for each fault, to docs/soak.csv. It goes on where it was interrupted: faults
 // that the file has are not repeated. With -saturate it lets clusters and a
 // peer run for a long time on busy processors instead, and counts takeovers.
+// With -handover it lets nodes come and go under thousands of connections.
 //
 // It needs root; all that it makes lives in network namespaces of its own.
 package main
@@ -35,6 +36,7 @@ type options struct {
 	dir, log              string
 	fresh                 bool
 	saturate              time.Duration
+	handover              handoverOptions
 }
 
 func main() {
@@ -48,6 +50,13 @@ func main() {
 	flag.StringVar(&o.log, "log", "", "write the agents' logs into this `file`")
 	flag.BoolVar(&o.fresh, "fresh", false, "forget the faults of earlier runs")
 	flag.DurationVar(&o.saturate, "saturate", 0, "count false takeovers on busy processors for this `time` instead")
+	flag.BoolVar(&o.handover.run, "handover", false, "drain, weigh and stop nodes under thousands of connections instead")
+	flag.StringVar(&o.handover.only, "only", "", "with -handover: only `columns` of docs/handover.md, such as recipe,upload")
+	flag.IntVar(&o.handover.connections, "connections", 10_000, "with -handover: keep this `number` of connections open")
+	flag.IntVar(&o.handover.visits, "visits", 200, "with -handover: open this `number` of other connections each second")
+	flag.IntVar(&o.handover.changes, "changes", 50, "with -handover: make this `number` of changes")
+	flag.DurationVar(&o.handover.period, "period", 8*time.Second, "with -handover: the `time` between two requests on a connection that is kept")
+	flag.Uint64Var(&o.handover.seed, "seed", 1, "with -handover: draw the changes from this `number`")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
@@ -72,6 +81,9 @@ func start(ctx context.Context, o options) error {
 	}
 	if o.saturate > 0 {
 		return saturate(ctx, o, binary)
+	}
+	if o.handover.run {
+		return handOver(ctx, o, binary)
 	}
 	campaigns, err := o.campaigns()
 	if err != nil {
