@@ -83,6 +83,7 @@ func (p *process) drain() {
 		case p.store.fd:
 			p.m.Synced(dataplane.Now(), p.store.take())
 			p.perform()
+			p.mindDisk(dataplane.Now(), p.store.longest())
 		}
 	}
 	if p.probes.answered() {
