@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"time"
 
@@ -21,6 +22,9 @@ const (
 	// The service is one that nobody has: its node answers each SYN at once
 	// with a reset that acknowledges its number (RFC 9293, 3.5.2).
 	probeFrom, probeTo = 40000, 9
+	// probeRoom is for the answers of a quarter of a second, in bytes: the
+	// receiver has no priority, and what it loses looks like a gap.
+	probeRoom = 4 << 20
 )
 
 // window is the time of a hand-over.
@@ -44,7 +48,7 @@ func newProber(ns *lab.Namespace, client, target netip.Addr) (*prober, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open a raw socket: %w", err)
 	}
-	if err := conn.(*net.IPConn).SetReadBuffer(4 << 20); err != nil {
+	if err := widen(conn.(*net.IPConn), probeRoom); err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
 	p := &prober{conn: conn, target: target, quit: make(chan struct{}), sender: make(chan error, 1), receiver: make(chan struct{}),
@@ -60,6 +64,18 @@ func newProber(ns *lab.Namespace, client, target netip.Addr) (*prober, error) {
 		}
 	}
 	return p, nil
+}
+
+// widen gives a socket more room than the host allows processes in general.
+func widen(conn *net.IPConn, room int) error {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	outer := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, room)
+	})
+	return errors.Join(outer, os.NewSyscallError("setsockopt SO_RCVBUFFORCE", err))
 }
 
 func (p *prober) start() {

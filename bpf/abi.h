@@ -87,7 +87,8 @@ enum verdict {
 
 /*
  * The agent's word to the data plane: memory-mapped, one writer. The table has
- * two halves; the agent writes the idle one, then `active`.
+ * two halves; the agent writes the idle one, then `active`. Within an epoch it
+ * changes bytes of the active one.
  */
 struct control {
 	__u64 lease_deadline; /* CLOCK_BOOTTIME, ns; 0: no lease */

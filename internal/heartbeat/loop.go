@@ -84,6 +84,7 @@ func (p *process) drain() {
 		case p.store.fd:
 			p.m.Synced(dataplane.Now(), p.store.take())
 			p.perform()
+			p.mindDisk(dataplane.Now(), p.store.longest())
 		}
 	}
 	if p.probes.answered() {
@@ -247,7 +248,9 @@ func (p *process) obey(c *command, file int) {
 	case c.Status:
 		s := p.status(now)
 		p.agent.tell(Event{Kind: Answer, Status: &s})
-	case c.HandOver && file >= 0:
+	case c.HandOver && file < 0: // the agent waits for one answer or the other
+		p.agent.tell(Event{Kind: Kept, Text: "the socket to the new process did not come through: out of file descriptors?"})
+	case c.HandOver:
 		p.successor.offer(file, now)
 		file = -1
 	}

@@ -86,6 +86,28 @@ func (p *process) tellStore() {
 	}
 }
 
+// slowDisk is a write of what must survive a restart that took long. The view
+// in which the others take over from a node is one that a majority has written.
+type slowDisk struct{ took, at time.Duration }
+
+// diskMemory is for how long a slow write is shown.
+const diskMemory = time.Hour
+
+func (d slowDisk) String() string {
+	return fmt.Sprintf("what must survive a restart took %s to be on disk: the failover of another node waits for that, and needs a disk that is faster or less busy",
+		d.took.Round(time.Millisecond))
+}
+
+// mindDisk tells of a write that is long beside the lease, which is what clients
+// wait for otherwise.
+func (p *process) mindDisk(now, took time.Duration) {
+	if took <= p.cluster.Lease/2 {
+		return
+	}
+	p.disk = slowDisk{took, now}
+	p.warn("%s", p.disk)
+}
+
 // reload takes over another description; it returns why not.
 func (p *process) reload(s *Setup) string {
 	if s.Cluster == nil {

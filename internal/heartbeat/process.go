@@ -56,6 +56,7 @@ type process struct {
 	serving    bool
 	minded     time.Duration // when housekeeping was done
 	storeError string
+	disk       slowDisk
 	up         uint8 // interfaces with carrier
 	successor  successor
 	leaveTime  time.Duration // when to end because the agent is gone; 0: it is not

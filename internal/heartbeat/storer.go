@@ -9,6 +9,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/shoal-net/shoal/internal/dataplane"
 	"github.com/shoal-net/shoal/internal/member"
 	"golang.org/x/sys/unix"
 )
@@ -23,6 +24,7 @@ type storer struct {
 	fd      int           // readable when something was written, or could not be
 	written atomic.Uint64 // sequence of the member's that is on disk
 	failed  atomic.Pointer[string]
+	slowest atomic.Int64 // ns that a write took, since the loop looked
 	ended   chan struct{}
 	asked   uint64 // last sequence submitted; the loop's
 }
@@ -79,7 +81,9 @@ func (s *storer) run() {
 }
 
 func (s *storer) write(job storeJob) bool {
+	began := dataplane.Now()
 	err := s.slots.write(appendStored(nil, &job.stored))
+	s.slowest.Store(max(s.slowest.Load(), int64(dataplane.Now()-began)))
 	if err != nil {
 		text := fmt.Sprintf("write what must survive a restart: %v", err)
 		s.failed.Store(&text)
@@ -92,6 +96,9 @@ func (s *storer) write(job storeJob) bool {
 	_, _ = unix.Write(s.fd, one[:]) // full only where nobody has looked for 2^64 writes
 	return err == nil
 }
+
+// longest returns how long a write took at worst since the last call.
+func (s *storer) longest() time.Duration { return time.Duration(s.slowest.Swap(0)) }
 
 // close waits until all is written that can be.
 func (s *storer) close() {

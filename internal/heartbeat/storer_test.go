@@ -86,6 +86,9 @@ func TestStorer(t *testing.T) {
 	if !s.idle() {
 		t.Error("it is not done")
 	}
+	if first, second := s.longest(), s.longest(); first <= 0 || second != 0 {
+		t.Errorf("the longest write took %v, and of none since %v", first, second)
+	}
 	s.close()
 	_, newest, _, err := openSlots(dir, "web/1")
 	if err != nil {

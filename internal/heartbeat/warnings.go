@@ -59,6 +59,9 @@ func (p *process) warnings(ms *member.Status, now time.Duration) []string {
 	if p.storeError != "" {
 		add("%s: until it can, this node agrees to no change of the view", p.storeError)
 	}
+	if p.disk.took > 0 && now-p.disk.at < diskMemory {
+		add("%s", p.disk)
+	}
 	lines = append(lines, p.lacking...)
 	if worst := p.late.lastMinute(now); worst > p.cluster.Lease/2 {
 		add("heartbeats were up to %s late within the last minute: the host is overloaded, or a longer `lease` fits it", worst.Round(time.Millisecond))
