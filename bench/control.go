@@ -67,15 +67,11 @@ func (c controlCase) file() []byte {
 
 // measureControl lets each cluster come to rest and watches the real node.
 func measureControl(rounds int, long time.Duration) (results []controlResult, err error) {
-	dir, err := os.MkdirTemp("", "shoal-bench-")
+	dir, binary, err := buildShoal()
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "shoal")
-	if err := run(exec.Command("go", "build", "-o", binary, "github.com/shoal-net/shoal/cmd/shoal"), "build shoal"); err != nil {
-		return nil, err
-	}
 	for _, c := range controlCases() {
 		results = append(results, controlResult{controlCase: c})
 	}

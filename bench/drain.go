@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"time"
 
 	"github.com/shoal-net/shoal/internal/agent"
@@ -24,15 +22,11 @@ const (
 
 // measureDrains drains one node of three, and brings it back, again and again.
 func measureDrains(rounds, connections int) (all []handover.DrainTimes, err error) {
-	dir, err := os.MkdirTemp("", "shoal-bench-")
+	dir, binary, err := buildShoal()
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "shoal")
-	if err := run(exec.Command("go", "build", "-o", binary, "github.com/shoal-net/shoal/cmd/shoal"), "build shoal"); err != nil {
-		return nil, err
-	}
 	ctx := context.Background()
 	c, err := handover.NewShoal(ctx, lab.Options{Name: "bench", Nodes: drainNodes, Clients: drainClients, Binary: binary})
 	if err != nil {

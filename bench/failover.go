@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"time"
 
 	"github.com/shoal-net/shoal/internal/cluster"
@@ -68,15 +66,11 @@ func failoverCases() []failoverCase {
 // measureFailover builds each cluster in every round anew, so that only one of
 // them runs at a time, and strikes it with each fault.
 func measureFailover(rounds int) ([]failoverResult, error) {
-	dir, err := os.MkdirTemp("", "shoal-bench-")
+	dir, binary, err := buildShoal()
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	binary := filepath.Join(dir, "shoal")
-	if err := run(exec.Command("go", "build", "-o", binary, "github.com/shoal-net/shoal/cmd/shoal"), "build shoal"); err != nil {
-		return nil, err
-	}
 	var results []failoverResult
 	for _, c := range failoverCases() {
 		for _, fault := range failover.Cases(cluster.Backend, 3) {

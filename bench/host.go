@@ -146,3 +146,15 @@ func run(cmd *exec.Cmd, what string) error {
 	}
 	return nil
 }
+
+// buildShoal builds the program in a directory that is to be removed.
+func buildShoal() (dir, binary string, err error) {
+	if dir, err = os.MkdirTemp("", "shoal-bench-"); err != nil {
+		return "", "", err
+	}
+	binary = filepath.Join(dir, "shoal")
+	if err := run(exec.Command("go", "build", "-o", binary, "github.com/shoal-net/shoal/cmd/shoal"), "build shoal"); err != nil {
+		return "", "", errors.Join(err, os.RemoveAll(dir))
+	}
+	return dir, binary, nil
+}

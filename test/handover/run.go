@@ -77,16 +77,16 @@ func Run(ctx context.Context, c Cluster, load Load, plan []Step, log io.Writer) 
 	if err == nil {
 		err = r.follow(ctx, plan)
 	}
-	if err == nil && !wait(ctx, load.Period+patience) { // every connection is used again, or found to be broken
+	if err == nil && !wait(ctx, load.Period) { // in which every connection is used again
 		err = ctx.Err()
 	}
 	took := time.Since(began)
 	stopVisiting()
 	visitors.Wait()
+	stopKeeping()
+	keepers.Wait() // for answers, too: what has none is broken
 	after, failed := r.kernels()
 	err = errors.Join(err, failed)
-	stopKeeping()
-	keepers.Wait()
 	result = &Result{tally: r.tally, Took: took, windows: r.windows, Changes: r.changes}
 	if len(before) == len(after) {
 		result.addCounts(before, after)

@@ -24,7 +24,7 @@ type handoverOptions struct {
 	run                          bool
 	only                         string
 	connections, changes, visits int
-	period                       time.Duration
+	period, lease                time.Duration
 	seed                         uint64
 }
 
@@ -107,7 +107,8 @@ func handOver(ctx context.Context, o options, binary string) error {
 			continue
 		}
 		fmt.Fprintln(os.Stderr, p.name+"…")
-		l := lab.Options{Name: fmt.Sprintf("soak-%d-%d", os.Getpid(), i), Nodes: handoverNodes, Clients: handoverClients / 2, Binary: binary, Log: log}
+		l := lab.Options{Name: fmt.Sprintf("soak-%d-%d", os.Getpid(), i), Nodes: handoverNodes, Clients: handoverClients / 2, Binary: binary, Log: log,
+			NodeConfig: func(_ int, file string) string { return file + fmt.Sprintf("lease: %v\n", o.handover.lease) }}
 		if p.name == "recipe" { // which is of IPv4 only
 			l.Clients = handoverClients
 		}
@@ -115,7 +116,7 @@ func handOver(ctx context.Context, o options, binary string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
 		}
-		r[p.name] = append(figures, figure{"commit", commit()})
+		r[p.name] = append(figures, figure{"lease", o.handover.lease.String()}, figure{"commit", commit()})
 		if err := r.write(o.dir); err != nil {
 			return err
 		}
@@ -135,7 +136,7 @@ tells how to run a part (` + "`-only`" + `), and with other numbers.
 
 // handoverText says what the columns and rows mean.
 const handoverText = `
-- Three nodes. *shoal*: backends, nginx on each, the file's defaults. *gateways*:
+- Three nodes. *shoal*: backends, nginx on each. *gateways*:
   shoal with ` + "`flows: conntrack`" + `, nginx behind it, and on each node a firewall that lets
   TCP pass that is established or opens a connection, and drops what is
   ` + "`ct state invalid`" + `; ` + "`nf_conntrack_tcp_loose`" + ` is 0. *recipe*: the manual page of the
@@ -164,6 +165,9 @@ const handoverText = `
   command was under way, or had returned less than 0.1 s ago. With 200 connections a
   second and a millisecond without an owner for a part of the buckets, about one SYN
   in five or ten changes is to be expected.
+- A node that stands still for longer than its lease has failed, and has to end its
+  connections. Virtual machines do that when their host takes the processors away
+  (steal time); ` + "`-lease`" + ` allows for it. [soak.md](soak.md) is about failures.
 `
 
 const transferText = `

@@ -56,6 +56,7 @@ func main() {
 	flag.IntVar(&o.handover.visits, "visits", 200, "with -handover: open this `number` of other connections each second")
 	flag.IntVar(&o.handover.changes, "changes", 50, "with -handover: make this `number` of changes")
 	flag.DurationVar(&o.handover.period, "period", 8*time.Second, "with -handover: the `time` between two requests on a connection that is kept")
+	flag.DurationVar(&o.handover.lease, "lease", 100*time.Millisecond, "with -handover: nodes' leases are of this `time`")
 	flag.Uint64Var(&o.handover.seed, "seed", 1, "with -handover: draw the changes from this `number`")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
