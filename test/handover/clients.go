@@ -139,13 +139,20 @@ func (c *clients) keepOne(ctx context.Context, client netip.Addr, ready func()) 
 		})
 		pause := c.load.Period
 		if first {
-			pause = time.Duration(rand.Int64N(int64(pause))) // so that not all ask at once
+			pause = c.part() // so that not all ask at once
 		}
-		if leave || !wait(ctx, pause) {
+		if leave {
+			return
+		}
+		if !wait(ctx, pause) {
+			time.Sleep(c.part()) // so that not all end at once
 			return
 		}
 	}
 }
+
+// part is some part of a period.
+func (c *clients) part() time.Duration { return time.Duration(rand.Int64N(int64(c.load.Period))) }
 
 // try opens a connection, and notes how that went.
 func (c *clients) try(client netip.Addr) (*connection, error) {
