@@ -8,15 +8,14 @@ import (
 	"net"
 	"net/netip"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // A Transfer is one connection at full speed, over which the bucket of its
 // client is handed over again and again.
 type Transfer struct {
-	Rest   []Slice // of the time in which nothing moved
-	Moving []Slice // from each change until it was in force everywhere
+	Rest   []Slice // of the time in which nothing was done
+	Moving []Slice // from each order until it was in force everywhere
+	Idle   []Slice // likewise of orders that change nothing: what a command costs by itself
 	Moves  int     // hand-overs
 }
 
@@ -30,12 +29,13 @@ type Slice struct {
 const (
 	bulkPort   = 9100
 	sliceTime  = 50 * time.Millisecond
-	movesPause = 20 // slices between two changes, and before the first: TCP finds its speed
-	afterMove  = 2  // slices after a command in which the change may still be under way
+	movesPause = 20 // slices between two orders, and before the first: TCP finds its speed
+	afterMove  = 2  // slices after a command in which what it asks for may still be under way
 )
 
 // RunTransfer transfers over one connection, and drains and undrains the node
-// that has it so many times.
+// that has it so many times, each time by two orders, of which the second one
+// changes nothing.
 func RunTransfer(ctx context.Context, c Cluster, upload bool, moves int) (t *Transfer, err error) {
 	l := c.Lab()
 	client, target := l.ClientAddresses()[0], l.Targets()[0]
@@ -94,48 +94,42 @@ func watchTransfer(ctx context.Context, c Cluster, sender net.Conn, node, moves 
 	tick := time.NewTicker(sliceTime)
 	defer tick.Stop()
 	done := make(chan error, 1)
-	busy, left := false, 0 // a change is under way; slices for which it still counts
-	var last *unix.TCPInfo
-	for i := range (moves + 1) * movesPause {
+	busy, left := false, 0 // an order is under way; slices for which it still counts
+	orders := 0
+	last, err := tcpInfo(sender)
+	for i := 0; err == nil && i < (2*moves+1)*movesPause; i++ {
 		select {
 		case <-ctx.Done():
 			return t, ctx.Err()
 		case <-tick.C:
 		}
-		now, err := tcpInfo(sender)
-		if err != nil {
-			return t, err
+		now, failed := tcpInfo(sender)
+		if failed != nil {
+			return t, failed
 		}
-		if s := slice(last, now); busy || left > 0 {
-			t.Moving = append(t.Moving, s)
-		} else if i >= movesPause {
-			t.Rest = append(t.Rest, s)
+		into := &t.Rest
+		switch {
+		case busy || left > 0:
+			into = [...]*[]Slice{&t.Idle, &t.Moving}[orders%2]
+		case i < movesPause:
+			into = new([]Slice)
 		}
+		*into = append(*into, Slice{int(now.Total_retrans - last.Total_retrans), int64(now.Bytes_acked - last.Bytes_acked)})
 		last, left = now, max(0, left-1)
 		select {
-		case err := <-done:
-			if err != nil {
-				return t, err
-			}
+		case err = <-done:
 			busy, left = false, afterMove
 		default:
 		}
 		if !busy && i >= movesPause && i%movesPause == 0 {
-			change := Change{Kind: Kind(t.Moves % 2), Node: node, On: node} // drain, undrain, …
-			t.Moves++
+			change := Change{Kind: Kind(orders / 2 % 2), Node: node, On: node} // drain, drain, undrain, undrain, …
+			orders++
 			busy = true
 			go func() { done <- c.Change(ctx, change) }()
 		}
 	}
-	return t, nil
-}
-
-// slice is what a sender did between two looks.
-func slice(last, now *unix.TCPInfo) Slice {
-	if last == nil {
-		return Slice{}
-	}
-	return Slice{int(now.Total_retrans - last.Total_retrans), int64(now.Bytes_acked - last.Bytes_acked)}
+	t.Moves = (orders + 1) / 2
+	return t, err
 }
 
 // Pace is how a sender did over slices.

@@ -81,7 +81,7 @@ func transferred(upload bool) func(context.Context, handoverOptions, lab.Options
 		for _, s := range []struct {
 			name   string
 			slices []handover.Slice
-		}{{"at rest", t.Rest}, {"during hand-overs", t.Moving}} {
+		}{{"at rest", t.Rest}, {"during orders that change nothing", t.Idle}, {"during hand-overs", t.Moving}} {
 			p := handover.PaceOf(s.slices)
 			all = append(all, figure{s.name + ": Gbit/s", fmt.Sprintf("%.1f", p.Gbps)},
 				figure{s.name + ": segments sent again, in a second", fmt.Sprintf("%.1f", p.Repeated)},
@@ -173,9 +173,11 @@ const handoverText = `
 const transferText = `
 ## One TCP transfer
 
-One connection at full speed, whose node is drained and undrained in turn, once a
-second. Retransmissions are those of the sender's socket (` + "`TCP_INFO`" + `), read every 50
-ms. *During hand-overs*: from each command until 50 to 100 ms after it has returned.
+One connection at full speed, whose node is drained and undrained in turn. Each order
+is given twice, a second apart; the second one changes nothing, and shows what the
+command by itself takes from a machine on which all run. Retransmissions are those of
+the sender's socket (` + "`TCP_INFO`" + `), read every 50 ms. *During*: from the command until 50
+to 100 ms after it has returned.
 
 `
 
