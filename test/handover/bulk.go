@@ -29,7 +29,7 @@ type Slice struct {
 const (
 	bulkPort   = 9100
 	sliceTime  = 50 * time.Millisecond
-	movesPause = 20 // slices between two orders, and before the first: TCP finds its speed
+	movesPause = 10 // slices between two orders, and before the first: TCP finds its speed
 	afterMove  = 2  // slices after a command in which what it asks for may still be under way
 )
 
@@ -136,6 +136,7 @@ func watchTransfer(ctx context.Context, c Cluster, sender net.Conn, node, moves 
 type Pace struct {
 	Gbps     float64 // that were acknowledged
 	Repeated float64 // segments that were sent again in a second
+	Touched  float64 // share of the slices in which some were
 	Worst    int     // of them in one slice
 }
 
@@ -146,6 +147,9 @@ func PaceOf(all []Slice) (p Pace) {
 		p.Gbps += float64(s.Bytes) * 8 / 1e9 / seconds
 		p.Repeated += float64(s.Repeated) / seconds
 		p.Worst = max(p.Worst, s.Repeated)
+		if s.Repeated > 0 {
+			p.Touched += 1 / float64(len(all))
+		}
 	}
 	return p
 }

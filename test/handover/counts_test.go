@@ -59,7 +59,7 @@ func TestInChange(t *testing.T) {
 
 func TestPaceOf(t *testing.T) {
 	p := PaceOf([]Slice{{3, 625_000_000}, {0, 0}, {1, 0}, {0, 0}}) // 0.2 s
-	if p.Worst != 3 || p.Repeated < 19.99 || p.Repeated > 20.01 || p.Gbps < 24.99 || p.Gbps > 25.01 {
+	if p.Worst != 3 || p.Touched != 0.5 || p.Repeated < 19.99 || p.Repeated > 20.01 || p.Gbps < 24.99 || p.Gbps > 25.01 {
 		t.Errorf("%+v", p)
 	}
 }

@@ -16,7 +16,7 @@ import (
 const (
 	handoverNodes   = 3
 	handoverClients = 200 // addresses, of all families together
-	transferMoves   = 40
+	transferMoves   = 100
 )
 
 // handoverOptions are the options of hand-overs.
@@ -85,6 +85,7 @@ func transferred(upload bool) func(context.Context, handoverOptions, lab.Options
 			p := handover.PaceOf(s.slices)
 			all = append(all, figure{s.name + ": Gbit/s", fmt.Sprintf("%.1f", p.Gbps)},
 				figure{s.name + ": segments sent again, in a second", fmt.Sprintf("%.1f", p.Repeated)},
+				figure{s.name + ": 50 ms in which there were some", fmt.Sprintf("%.1f %% of %d", 100*p.Touched, len(s.slices))},
 				figure{s.name + ": the most in 50 ms", fmt.Sprint(p.Worst)})
 		}
 		fmt.Fprintln(os.Stderr, all)
@@ -174,7 +175,7 @@ const transferText = `
 ## One TCP transfer
 
 One connection at full speed, whose node is drained and undrained in turn. Each order
-is given twice, a second apart; the second one changes nothing, and shows what the
+is given twice, half a second apart; the second one changes nothing, and shows what the
 command by itself takes from a machine on which all run. Retransmissions are those of
 the sender's socket (` + "`TCP_INFO`" + `), read every 50 ms. *During*: from the command until 50
 to 100 ms after it has returned.
