@@ -2,6 +2,7 @@ package handover
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 )
@@ -44,16 +45,25 @@ func TestParseReset(t *testing.T) {
 }
 
 // A SYN that was sent again is explained where it was sent during a change, or
-// just after its command returned.
-func TestInChange(t *testing.T) {
-	r := &Result{windows: []window{{time.Second, 2 * time.Second}, {1500 * time.Millisecond, 1600 * time.Millisecond}}}
-	for sent, want := range map[time.Duration]int{
-		999 * time.Millisecond: 0, time.Second: 1, 1550 * time.Millisecond: 1, 2*time.Second + flushTime: 1, 2*time.Second + flushTime + 1: 0,
+// just after its command returned; or else while a processor stood still.
+func TestExplain(t *testing.T) {
+	r := &Result{windows: []window{{time.Second, 2 * time.Second}, {1500 * time.Millisecond, 1600 * time.Millisecond}},
+		stalls: []window{{0, 999 * time.Millisecond}, {2 * time.Second, 4 * time.Second}}}
+	for sent, want := range map[time.Duration][3]int{
+		999 * time.Millisecond: {0, 1, 0}, time.Second: {1, 0, 0}, 1550 * time.Millisecond: {1, 0, 0},
+		2*time.Second + flushTime: {1, 0, 0}, 2*time.Second + flushTime + 1: {0, 1, 0}, 5 * time.Second: {0, 0, 1},
 	} {
 		r.Syns = []Syn{{Sent: sent, Repeats: 1}}
-		if got := r.InChange(); got != want {
-			t.Errorf("sent after %v: %d", sent, got)
+		if changing, stalled, rest := r.Explain(); [3]int{changing, stalled, rest} != want {
+			t.Errorf("sent after %v: %d, %d, %d, want %v", sent, changing, stalled, rest, want)
 		}
+	}
+}
+
+func TestParseSteal(t *testing.T) {
+	all := parseSteal("cpu  1 2 3 4 5 6 7 30 0 0\ncpu0 1 2 3 4 5 6 7 10 0 0\ncpu1 1 2 3 4 5 6 7 20 0 0\nintr 1 2 3 4 5 6 7 8 9\n")
+	if !slices.Equal(all, []time.Duration{100 * time.Millisecond, 200 * time.Millisecond}) {
+		t.Errorf("%v", all)
 	}
 }
 

@@ -20,6 +20,11 @@ func (r *Result) String() string {
 	}
 	list("broken", r.Broken)
 	list("failed", r.Failed)
+	for _, s := range r.Syns {
+		if !sentIn(s, r.windows) && !sentIn(s, r.stalls) {
+			fmt.Fprintf(&b, "SYN sent again: first one after %.2f s, %d again\n", s.Sent.Seconds(), s.Repeats)
+		}
+	}
 	for _, x := range r.Resets[:min(most, len(r.Resets))] {
 		fmt.Fprintf(&b, "reset after %.2f s: %s to %s\n", x.After.Seconds(), x.From, x.To)
 	}
@@ -33,10 +38,7 @@ func (r *Result) Rows() [][2]string {
 	for k, times := range r.Changes {
 		changes = append(changes, n("%d × %s", times, Kind(k)))
 	}
-	repeats := 0
-	for _, s := range r.Syns {
-		repeats += s.Repeats
-	}
+	changing, stalled, rest := r.Explain()
 	return [][2]string{
 		{"changes", strings.Join(changes, ", ")},
 		{"time", n("%.0f s", r.Took.Seconds())},
@@ -50,7 +52,10 @@ func (r *Result) Rows() [][2]string {
 		{"**of new ones failed**", n("**%d**", len(r.Failed))},
 		{"**resets that reached clients**", n("**%d**", len(r.Resets))},
 		{"resets that clients sent", n("%d", r.ResetsSent)},
-		{"connections whose SYN was sent again", n("%d (%d SYNs), %d of them begun during a change", len(r.Syns), repeats, r.InChange())},
+		{"connections whose SYN was sent again, begun during a change", n("%d", changing)},
+		{"…, else while a processor stood still", n("%d", stalled)},
+		{"…, else", n("%d", rest)},
+		{"times that a processor stood still for 50 ms and more", n("%d", len(r.stalls))},
 		{"other segments that clients sent again", n("%d", r.Repeated)},
 		{"segments that nodes sent again", n("%d", r.NodesRepeated)},
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 )
@@ -22,29 +23,37 @@ type Result struct {
 	// SynsRepeated and Repeated are segments that the clients' kernel sent
 	// again while the cluster changed; Repeated are without the SYNs.
 	SynsRepeated, Repeated int
-	NodesRepeated          int // by all nodes, SYN-ACKs among them
-	windows                []window
+	NodesRepeated          int      // by all nodes, SYN-ACKs among them
+	windows, stalls        []window // of changes; of processors that stood still
 }
 
 // window is the time of a change, as clients count it.
 type window struct{ from, to time.Duration }
 
 // flushTime is how long a change may be under way on some nodes when the
-// command returns, which asks one of them.
+// command returns, which asks one of them; and for how long queues may be full
+// after processors stood still.
 const flushTime = 100 * time.Millisecond
 
-// InChange counts those of the repeated SYNs that were sent while something
-// changed.
-func (r *Result) InChange() (n int) {
+// Explain counts the connections whose SYN was sent again: those whose first one
+// was sent while something changed, those of the others that were sent while a
+// processor stood still, and the rest.
+func (r *Result) Explain() (changing, stalled, rest int) {
 	for _, s := range r.Syns {
-		for _, w := range r.windows {
-			if s.Sent >= w.from && s.Sent <= w.to+flushTime {
-				n++
-				break
-			}
+		switch {
+		case sentIn(s, r.windows):
+			changing++
+		case sentIn(s, r.stalls):
+			stalled++
+		default:
+			rest++
 		}
 	}
-	return n
+	return changing, stalled, rest
+}
+
+func sentIn(s Syn, windows []window) bool {
+	return slices.ContainsFunc(windows, func(w window) bool { return s.Sent >= w.from && s.Sent <= w.to+flushTime })
 }
 
 // runner carries a plan out.
@@ -73,6 +82,13 @@ func Run(ctx context.Context, c Cluster, load Load, plan []Step, log io.Writer) 
 	before, err := r.kernels()
 	visiting, stopVisiting := context.WithCancel(ctx)
 	visitors.Go(func() { r.visit(visiting) })
+	var stalls []window
+	watching := make(chan error, 1)
+	go func() {
+		var err error
+		stalls, err = watchStalls(visiting, r.since)
+		watching <- err
+	}()
 	began := time.Now()
 	if err == nil {
 		err = r.follow(ctx, plan)
@@ -83,11 +99,12 @@ func Run(ctx context.Context, c Cluster, load Load, plan []Step, log io.Writer) 
 	took := time.Since(began)
 	stopVisiting()
 	visitors.Wait()
+	err = errors.Join(err, <-watching)
 	stopKeeping()
 	keepers.Wait() // for answers, too: what has none is broken
 	after, failed := r.kernels()
 	err = errors.Join(err, failed)
-	result = &Result{tally: r.tally, Took: took, windows: r.windows, Changes: r.changes}
+	result = &Result{tally: r.tally, Took: took, windows: r.windows, stalls: stalls, Changes: r.changes}
 	if len(before) == len(after) {
 		result.addCounts(before, after)
 	}

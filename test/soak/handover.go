@@ -164,11 +164,13 @@ const handoverText = `
   its bucket has nobody for new flows is sent again by its kernel after a second:
   see [the time that this takes](benchmarks/handover.md). *Begun during a change*: a
   command was under way, or had returned less than 0.1 s ago. With 200 connections a
-  second and a millisecond without an owner for a part of the buckets, about one SYN
-  in five or ten changes is to be expected.
+  second and a millisecond without an owner for a part of the buckets, one in some
+  ten changes is to be expected, and more while clients of a node that returns open
+  hundreds a second. *While a processor stood still*: a virtual machine's host takes
+  them away now and then (steal time), and what is sent meanwhile may not fit into
+  queues.
 - A node that stands still for longer than its lease has failed, and has to end its
-  connections. Virtual machines do that when their host takes the processors away
-  (steal time); ` + "`-lease`" + ` allows for it. [soak.md](soak.md) is about failures.
+  connections. Virtual machines do that, as said; ` + "`-lease`" + ` allows for it. [soak.md](soak.md) is about failures.
 `
 
 const transferText = `
