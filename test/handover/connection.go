@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -16,10 +17,16 @@ import (
 	"github.com/shoal-net/shoal/test/nginx"
 )
 
-// patience is how long a client waits for a connection or an answer. Within it
-// a kernel sends a SYN five times and a segment more often: what has had no
-// answer then gets none.
-const patience = 15 * time.Second
+// How long a client waits for a connection and for an answer: within it a kernel
+// sends a SYN five times and a segment six times. What has had no answer then gets
+// none.
+const (
+	openPatience = 30 * time.Second
+	patience     = 15 * time.Second
+	// lateness is for answers that are there, and that a client without a processor
+	// has not read in time.
+	lateness = 100 * time.Millisecond
+)
 
 // A connection is one that a client has opened.
 type connection struct {
@@ -31,7 +38,7 @@ type connection struct {
 
 // open connects a client with the cluster.
 func (c *clients) open(client netip.Addr) (*connection, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), openPatience)
 	defer cancel()
 	target := c.targets[0]
 	if target.Is4() != client.Is4() {
@@ -72,6 +79,9 @@ func (o *connection) ask(request string) (time.Duration, error) {
 	o.SetDeadline(began.Add(patience))
 	if _, err := io.WriteString(o, request); err != nil {
 		return 0, err
+	}
+	if _, err := o.answers.Peek(1); errors.Is(err, os.ErrDeadlineExceeded) {
+		o.SetDeadline(time.Now().Add(lateness))
 	}
 	answer, err := http.ReadResponse(o.answers, nil)
 	if err != nil {
