@@ -141,9 +141,16 @@ func (w *World) judge(f *flow, by int, resets bool) {
 		w.fail("flow lost: nobody handles one to bucket %d that %s has had all the time", f.bucket, h.name)
 	case resets && f.safe && !w.oracle.excused(w, h, w.hosts[by]):
 		w.fail("flow reset: %s resets one to bucket %d that %s has had all the time", w.hosts[by].name, f.bucket, h.name)
-	case by == f.host && !resets && f.stale && w.oracle.actsOn(h) != nil && w.oracle.actsOn(h).Lineage == f.lineage:
+	case by == f.host && !resets && f.stale && w.outlived(h, f):
 		w.fail("flow outlived: %s handles one to bucket %d that others have answered for", h.name, f.bucket)
 	}
+}
+
+// outlived reports whether a host acts on the line of views in which others have
+// answered for a flow that it has, and might have known.
+func (w *World) outlived(h *host, f *flow) bool {
+	v := w.oracle.actsOn(h)
+	return v != nil && v.Lineage == f.lineage && !w.oracle.forgetful(v.Voters)
 }
 
 // doubled reports whether two hosts have one id.
@@ -169,8 +176,7 @@ func (w *World) watch(h *host) {
 		if f.host >= 0 && f.host != i && f.there && gained>>f.bucket&1 == 1 && v != nil && !v.Members[w.hosts[f.host].id-1].Live() {
 			f.stale, f.lineage = true, v.Lineage
 		}
-		if f.host == i && f.there && f.stale && leased && p.table|p.drains != 0 && v != nil && v.Lineage == f.lineage && !w.doubled() &&
-			v.Members[h.id-1].Live() {
+		if f.host == i && f.there && f.stale && leased && p.table|p.drains != 0 && !w.doubled() && w.outlived(h, f) && v.Members[h.id-1].Live() {
 			w.fail("flow outlived: %s takes part again with flows that others have answered for", h.name)
 		}
 	}
