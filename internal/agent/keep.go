@@ -14,6 +14,7 @@ import (
 	"github.com/shoal-net/shoal/internal/flows"
 	"github.com/shoal-net/shoal/internal/heartbeat"
 	"github.com/shoal-net/shoal/internal/member"
+	"github.com/shoal-net/shoal/internal/netdev"
 )
 
 // keeping is what looks after flows while it runs.
@@ -45,6 +46,8 @@ func (a *Agent) startKeeping() error {
 	}
 	k := newKeeper(f, a.plane, a.cluster.Handover.Drain, a.log)
 	k.report = func(epoch uint64, empty []int) error { return a.asked.Load().Drained(epoch, empty) }
+	interfaces := a.cluster.Interfaces // the same after a reload, of which this goroutine knows nothing
+	k.unresolved = func() error { return forgetUnresolved(interfaces) }
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	a.keeping = &keeping{keeper: k, stop: func() { cancel(); running.Wait() }}
@@ -104,6 +107,15 @@ func nodeNames(c *cluster.Cluster) func(member.NodeID) string {
 		}
 		return fmt.Sprintf("node %d", id)
 	}
+}
+
+// forgetUnresolved forgets the neighbours that the host has asked for in vain
+// while it had no lease.
+func forgetUnresolved(interfaces []cluster.Interface) (err error) {
+	for _, i := range interfaces {
+		err = errors.Join(err, netdev.ForgetUnresolved(i.Name))
+	}
+	return err
 }
 
 // stopKeeping comes before the data plane is closed.

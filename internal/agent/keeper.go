@@ -22,6 +22,8 @@ type keeper struct {
 	table  bucketTable
 	report func(epoch uint64, empty []int) error // to the heartbeat process
 	limit  time.Duration                         // on how long a bucket is drained
+	// unresolved forgets the neighbours that the host is asking for.
+	unresolved func() error
 	noter
 	sweeps chan sweep
 
@@ -73,6 +75,9 @@ func (k *keeper) run(ctx context.Context) {
 		case s := <-k.sweeps:
 			all := func(int) bool { return true }
 			if k.destroy(all) {
+				// Resets of what was destroyed may wait for neighbours: once the node
+				// has a lease they would be let out.
+				k.note("forget the neighbours that do not answer", k.unresolved())
 				k.note("answer the heartbeat process", s.done())
 			}
 		case now := <-ticker.C:

@@ -32,6 +32,7 @@ type fakeHost struct {
 	err       error
 	destroyed []int
 	forgot    []int
+	forgotten int // times that unresolved neighbours were
 }
 
 func (h *fakeHost) Count(counts []int) ([]int, error) { return append(counts[:0], h.counts...), h.err }
@@ -81,6 +82,7 @@ func keeperOf(h *fakeHost, limit time.Duration) (*keeper, *[]string, *[][]int) {
 	var logged []string
 	var told [][]int
 	k := newKeeper(h, h, limit, slog.New(logLines{&logged}))
+	k.unresolved = func() error { return nil }
 	k.report = func(epoch uint64, empty []int) error {
 		told = append(told, append([]int{int(epoch)}, empty...))
 		return nil
@@ -197,12 +199,20 @@ func TestKeeperDestroys(t *testing.T) {
 	}
 }
 
-// A sweep destroys all there is, and is answered when that is done.
+// A sweep destroys all there is, and is answered when that is done, and when the
+// resets of what it destroyed wait for no neighbour any more.
 func TestKeeperSweeps(t *testing.T) {
 	h := &fakeHost{states: []dataplane.State{F, F}, counts: []int{3, 1}, asleep: true}
 	k, logged, _ := keeperOf(h, time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
 	answers := make(chan int, 3)
+	k.unresolved = func() error {
+		if !cmp.Equal(h.destroyed, []int{0, 1}) || len(answers) != 0 {
+			t.Errorf("neighbours are forgotten after %v were destroyed and %d answers", h.destroyed, len(answers))
+		}
+		h.forgotten++
+		return errors.New("no such interface")
+	}
 	for i := range 3 { // the newest stands for all
 		k.sweep(func() error { answers <- i; return errors.New("it has ended") })
 	}
@@ -213,10 +223,10 @@ func TestKeeperSweeps(t *testing.T) {
 	}
 	cancel()
 	<-ended
-	if !cmp.Equal(h.destroyed, []int{0, 1}) || len(answers) != 0 {
-		t.Errorf("destroyed %v, %d more answers", h.destroyed, len(answers))
+	if !cmp.Equal(h.destroyed, []int{0, 1}) || len(answers) != 0 || h.forgotten != 1 {
+		t.Errorf("destroyed %v, %d more answers, neighbours forgotten %d times", h.destroyed, len(answers), h.forgotten)
 	}
-	if text := strings.Join(*logged, "\n"); !strings.Contains(text, "could not answer") {
+	if text := strings.Join(*logged, "\n"); !strings.Contains(text, "could not answer") || !strings.Contains(text, "could not forget") {
 		t.Errorf("logged %q", text)
 	}
 

@@ -170,6 +170,9 @@ func (a *Agent) hearProcess(e heartbeat.Event, o *Options) {
 		}
 	case heartbeat.Serving:
 		a.log.Info("serving", "cluster", a.cluster.Name, "node", a.cluster.Self)
+		if err := forgetUnresolved(a.cluster.Interfaces); err != nil { // whom it sent to while it was fenced
+			a.log.Warn("could not forget the neighbours that do not answer", "error", err)
+		}
 	case heartbeat.Sweep:
 		a.sweep(e.Sweep)
 	case heartbeat.Log:
