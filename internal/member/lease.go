@@ -43,7 +43,7 @@ func (m *Member) grantedBy(voters Set) Time {
 		need--
 	}
 	switch {
-	case need == 0 && (m.now < m.graceUntil || m.sole() && m.lapsed()):
+	case need == 0 && (m.now < m.graceUntil || m.lapsed()):
 		return 0 // another may have gone on while this node did not serve (clause A4)
 	case need == 0:
 		return min(m.sent, m.now)
@@ -111,14 +111,22 @@ func (m *Member) lapse() {
 		end += 5 * m.cfg.Interval / 2 // it may go on alone before that …
 	default: // … or the other may, if it hears this word while its own lease stands (clause A1)
 	}
-	if !m.serves() || m.now < end || m.now < m.graceUntil && !m.sole() {
+	if !m.serves() || m.now < end || m.now < m.graceUntil && !m.lapsed() {
 		return
 	}
 	m.fence("its lease ran out: too few of the others answer")
 }
 
-// lapsed reports whether there was a lease and it has run out.
-func (m *Member) lapsed() bool { return m.deadline != 0 && m.deadline < m.now }
+// lapsed reports whether this node is the only voter, and its lease ran out since
+// it heard a rival, or so long ago that another may have begun meanwhile without
+// being heard. That one has to be silent for P first, and then to warn (clause
+// A4): a shorter pause does no harm.
+func (m *Member) lapsed() bool {
+	if !m.sole() || m.deadline == 0 || m.deadline >= m.now {
+		return false
+	}
+	return m.rivalAt > m.deadline-m.cfg.Lease || m.now-m.deadline > m.patience()
+}
 
 // leaseEnd is when the lease runs out, or must have begun: a new view may take
 // other grants.
