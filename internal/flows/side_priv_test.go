@@ -123,3 +123,11 @@ func device(t testing.TB, name string) netlink.Link {
 	}
 	return l
 }
+
+// total counts the flows in all buckets.
+func (s *site) total(f *Flows) int {
+	s.Helper()
+	counts, err := f.Count(nil)
+	s.must(err)
+	return sum(counts)
+}

@@ -148,14 +148,3 @@ func TestDestroyUDP(t *testing.T) {
 		t.Errorf("the unconnected socket: %v", err)
 	}
 }
-
-// total counts the flows in all buckets.
-func (s *site) total(f *Flows) (n int) {
-	s.Helper()
-	counts, err := f.Count(nil)
-	s.must(err)
-	for _, in := range counts {
-		n += in
-	}
-	return n
-}
