@@ -231,14 +231,21 @@ func (b backends) timeWait(port uint16) {
 	b.moveBack()
 }
 
+// closed is a client whose connection the old owner has closed, which it has not
+// confirmed.
+func (b backends) closed(port uint16) *client {
+	b.t.Helper()
+	c := b.client(b.old, port, 1000)
+	must(b.t, c.connect(b.atOld).Close())
+	c.await(c.port, func(s *layers.TCP) bool { return s.FIN })
+	return c
+}
+
 // simultaneous: both ends send a FIN before they have the other's, and a reset
 // crosses a FIN.
 func (b backends) simultaneous(port uint16) {
 	b.t.Helper()
-	c := b.client(b.old, port, 1000)
-	conn := c.connect(b.atOld)
-	must(b.t, conn.Close())
-	c.await(c.port, func(s *layers.TCP) bool { return s.FIN })
+	c := b.closed(port)
 	b.pass("fin crosses fin", cluster.ClientSide, c.to(fin|ack, c.seq, c.acked), theOld)
 	c.seq++
 	c.await(c.port, func(s *layers.TCP) bool { return s.ACK && s.Ack == c.seq })
@@ -246,20 +253,14 @@ func (b backends) simultaneous(port uint16) {
 	b.pass("ack of the fin", cluster.ClientSide, c.to(ack, c.seq, c.acked), theOld)
 	b.takes(theOld, "after both fins", c.to(fin|ack, c.seq-1, c.acked), c.to(ack, c.seq, c.acked))
 
-	c = b.client(b.old, port+1, 1000)
-	conn = c.connect(b.atOld)
-	must(b.t, conn.Close())
-	c.await(c.port, func(s *layers.TCP) bool { return s.FIN })
+	c = b.closed(port + 1)
 	b.takes(theOld, "reset crosses fin", c.to(rst, c.seq, 0), c.to(rst|ack, c.seq, c.acked))
 }
 
 // halfClosed: the host has closed, the client has not.
 func (b backends) halfClosed(port uint16) {
 	b.t.Helper()
-	c := b.client(b.old, port, 1000)
-	conn := c.connect(b.atOld)
-	must(b.t, conn.Close())
-	c.await(c.port, func(s *layers.TCP) bool { return s.FIN })
+	c := b.closed(port)
 	c.acked++
 	b.pass("ack of the fin", cluster.ClientSide, c.to(ack, c.seq, c.acked), theOld)
 	b.takes(theOld, "half closed", c.to(ack, c.seq, c.acked), c.to(psh|ack, c.seq, c.acked), c.to(fin|ack, c.seq, c.acked), c.to(rst, c.seq, 0))

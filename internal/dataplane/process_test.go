@@ -62,6 +62,18 @@ func newSegment(t testing.TB, dir string) segment {
 	return s
 }
 
+// newListening makes a segment in a namespace of its own, with the data plane of
+// this node attached.
+func newListening(t *testing.T, mode cluster.Attach) (segment, *Plane) {
+	t.Helper()
+	enterNamespace(t)
+	s := newSegment(t, newDir(t))
+	p := open(t, s.dir, testCluster())
+	t.Cleanup(func() { must(t, p.Close()) })
+	attach(t, p, s.host.with(mode), mode)
+	return s, p
+}
+
 // awaitSending waits until a port of a bridge forwards: the kernel gets it
 // ready a while after it has carrier.
 func awaitSending(t testing.TB, port netlink.Link) {
@@ -115,11 +127,7 @@ func await(t testing.TB, c *Control) Heartbeat {
 func TestHeartbeatFromSender(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
-			enterNamespace(t)
-			s := newSegment(t, newDir(t))
-			p := open(t, s.dir, testCluster())
-			defer p.Close()
-			attach(t, p, s.host.with(mode), mode)
+			s, _ := newListening(t, mode)
 			c := openControl(t, s.dir)
 			for _, vip := range []netip.Addr{vip4, vip6} {
 				sender := s.open(t, vip)
@@ -148,11 +156,7 @@ func TestHeartbeatFromSender(t *testing.T) {
 
 // A poller that sleeps is woken by every heartbeat.
 func TestHeartbeatWakes(t *testing.T) {
-	enterNamespace(t)
-	s := newSegment(t, newDir(t))
-	p := open(t, s.dir, testCluster())
-	defer p.Close()
-	attach(t, p, s.host.with(cluster.AttachTCX), cluster.AttachTCX)
+	s, _ := newListening(t, cluster.AttachTCX)
 	c, sender, receiver := openControl(t, s.dir), s.open(t, vip4), unix.Gettid()
 	for range 20 {
 		sent := make(chan error, 1)
@@ -180,11 +184,7 @@ func awaitAsleep(thread int) {
 }
 
 func TestHeartbeatNoGarbage(t *testing.T) {
-	enterNamespace(t)
-	s := newSegment(t, newDir(t))
-	p := open(t, s.dir, testCluster())
-	defer p.Close()
-	attach(t, p, s.host.with(cluster.AttachTCX), cluster.AttachTCX)
+	s, _ := newListening(t, cluster.AttachTCX)
 	c, sender, payload := openControl(t, s.dir), s.open(t, vip4), make([]byte, 1000)
 	table, epoch := make([]uint8, cluster.DefaultBuckets), uint64(0)
 	poll := []unix.PollFd{{Fd: int32(c.FD()), Events: unix.POLLIN}}
@@ -209,11 +209,7 @@ func TestHeartbeatNoGarbage(t *testing.T) {
 
 // The ring goes round many times, and is read while it is written.
 func TestRingUnderLoad(t *testing.T) {
-	enterNamespace(t)
-	s := newSegment(t, newDir(t))
-	p := open(t, s.dir, testCluster())
-	defer p.Close()
-	attach(t, p, s.host.with(cluster.AttachTCX), cluster.AttachTCX)
+	s, _ := newListening(t, cluster.AttachTCX)
 	c, sender := openControl(t, s.dir), s.open(t, vip4)
 	const count, ahead = 20000, 1000 // the ring has room for 1,372
 	var taken atomic.Uint32
@@ -244,11 +240,7 @@ func TestRingUnderLoad(t *testing.T) {
 
 // Heartbeats that came while no process was there are kept for the next one.
 func TestControlReopened(t *testing.T) {
-	enterNamespace(t)
-	s := newSegment(t, newDir(t))
-	p := open(t, s.dir, testCluster())
-	defer p.Close()
-	attach(t, p, s.host.with(cluster.AttachTCX), cluster.AttachTCX)
+	s, p := newListening(t, cluster.AttachTCX)
 	sender := s.open(t, vip4)
 	c, err := OpenControl(s.dir, cluster.DefaultBuckets)
 	must(t, err)
