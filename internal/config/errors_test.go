@@ -190,13 +190,14 @@ func TestFaults(t *testing.T) {
 	if _, err := Parse("f", []byte(correct), Options{}); err != nil {
 		t.Fatal(err)
 	}
+	checkFaults(t, correct, faults)
+}
+
+// checkFaults puts each fault into a right file, and wants that one error.
+func checkFaults(t *testing.T, right string, faults []fault) {
 	for _, tt := range faults {
 		t.Run(tt.want, func(t *testing.T) {
-			text := strings.Replace(correct, tt.old, tt.new, 1)
-			if text == correct {
-				t.Fatalf("%q is not in the file", tt.old)
-			}
-			errs := parseErrors(t, text)
+			errs := parseErrors(t, tt.in(t, right))
 			if len(errs) != 1 {
 				t.Fatalf("got %v, want one error", errs)
 			}
@@ -205,6 +206,16 @@ func TestFaults(t *testing.T) {
 			}
 		})
 	}
+}
+
+// in puts a fault into a right file.
+func (f fault) in(t *testing.T, right string) string {
+	t.Helper()
+	text := strings.Replace(right, f.old, f.new, 1)
+	if text == right {
+		t.Fatalf("%q is not in the file", f.old)
+	}
+	return text
 }
 
 // parseErrors parses a text that is wrong and checks what all errors have in
