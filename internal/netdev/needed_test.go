@@ -25,7 +25,7 @@ func TestNeeded(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		c    *cluster.Cluster
-		want []string // key=value, or key:if=value
+		want []string // as listed
 	}{
 		{"unicast backend", backend(cluster.Unicast, both), nil},
 		{"multicast backend", backend(cluster.Multicast, v4), []string{
@@ -54,20 +54,25 @@ func TestNeeded(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			var got []string
-			for _, s := range Needed(test.c) {
-				key := s.Key
-				if s.If != "" {
-					key += ":" + s.If
-				}
-				got = append(got, key+"="+s.Value)
-				if s.Why == "" {
-					t.Errorf("%s has no reason", s.Key)
-				}
-			}
-			if diff := cmp.Diff(test.want, got); diff != "" {
+			if diff := cmp.Diff(test.want, listed(t, Needed(test.c))); diff != "" {
 				t.Errorf("needed sysctls (-want +got):\n%s", diff)
 			}
 		})
 	}
+}
+
+// listed lists sysctls as key=value, or key:if=value. Each must have a reason.
+func listed(t *testing.T, all []Sysctl) (lines []string) {
+	t.Helper()
+	for _, s := range all {
+		key := s.Key
+		if s.If != "" {
+			key += ":" + s.If
+		}
+		lines = append(lines, key+"="+s.Value)
+		if s.Why == "" {
+			t.Errorf("%s has no reason", s.Key)
+		}
+	}
+	return lines
 }
