@@ -192,6 +192,13 @@ func stateOf(pid int) string {
 	return rest[:1]
 }
 
+func stopped(pid int) bool { return stateOf(pid) == "T" }
+
+func gone(pid int) bool {
+	state := stateOf(pid)
+	return state == "" || state == "Z"
+}
+
 func TestProcessFaults(t *testing.T) {
 	t.Setenv("SHOAL_FAKE", "heartbeat")
 	l := start(t, Options{Nodes: 2, Clients: 1})
@@ -212,9 +219,9 @@ func TestProcessFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			freezes := kind == FreezeAgent || kind == FreezeHeartbeat || kind == FreezeBoth
-			struck := func(pid int) bool {
-				state := stateOf(pid)
-				return freezes && state == "T" || !freezes && (state == "" || state == "Z")
+			struck := gone
+			if freezes {
+				struck = stopped
 			}
 			for deadline := time.Now().Add(5 * time.Second); struck(pid) != want[0] || want[1] && !struck(beat); {
 				if time.Now().After(deadline) {
@@ -224,7 +231,7 @@ func TestProcessFaults(t *testing.T) {
 			if want[1] != struck(beat) && freezes {
 				t.Errorf("heartbeat process: %q", stateOf(beat))
 			}
-			if !l.Nodes[1].Running() || stateOf(l.Nodes[1].PID()) == "T" {
+			if !l.Nodes[1].Running() || stopped(l.Nodes[1].PID()) {
 				t.Error("the other node is struck, too")
 			}
 			if err := heal(t.Context()); err != nil {
@@ -246,6 +253,11 @@ func TestProcessFaults(t *testing.T) {
 			}
 		})
 	}
+	checkRestartAll(t, l)
+}
+
+func checkRestartAll(t *testing.T, l *Lab) {
+	t.Helper()
 	pids := []int{l.Nodes[0].PID(), l.Nodes[1].PID()}
 	if _, err := l.Inject(Fault{Kind: RestartAll}); err != nil {
 		t.Fatal(err)
