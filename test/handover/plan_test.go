@@ -1,10 +1,71 @@
 package handover
 
 import (
+	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"testing"
 )
+
+// followed is how the nodes are at a moment of a plan, by id.
+type followed struct{ drained, idle, away map[int]bool }
+
+// takes says which nodes take new connections.
+func (f followed) takes() (ids []int) {
+	for id := 1; id <= 3; id++ {
+		if !f.drained[id] && !f.idle[id] && !f.away[id] {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// step takes a step, and says what is wrong with it.
+func (f followed) step(s Step) error {
+	before := f.takes()
+	for _, id := range s.Back {
+		if !f.away[id] {
+			return fmt.Errorf("node %d is not away", id)
+		}
+		delete(f.away, id)
+	}
+	var nodes []int
+	for _, c := range s.Changes {
+		if slices.Contains(nodes, c.Node) || f.away[c.Node] {
+			return fmt.Errorf("node %d is away or changed already", c.Node)
+		}
+		nodes = append(nodes, c.Node)
+		if err := f.change(c); err != nil {
+			return err
+		}
+	}
+	for _, c := range s.Changes {
+		if f.away[c.On] {
+			return fmt.Errorf("node %d is away", c.On)
+		}
+	}
+	after := f.takes()
+	if !slices.ContainsFunc(before, func(id int) bool { return slices.Contains(after, id) }) {
+		return errors.New("nobody takes new connections for a moment")
+	}
+	return nil
+}
+
+func (f followed) change(c Change) error {
+	switch c.Kind {
+	case Drain, Undrain:
+		if f.drained[c.Node] == (c.Kind == Drain) {
+			return fmt.Errorf("%v changes nothing", c)
+		}
+		f.drained[c.Node] = c.Kind == Drain
+	case Weigh:
+		f.idle[c.Node] = c.Weight == 0
+	case Return:
+		f.drained[c.Node], f.away[c.Node] = false, true
+	}
+	return nil
+}
 
 // At every moment of a plan some node takes new connections, whichever of the
 // changes of a step come first, nobody asks a node that is away, and everything
@@ -17,52 +78,17 @@ func TestPlan(t *testing.T) {
 		if !reflect.DeepEqual(steps, Plan(seed, 3, 50)) {
 			t.Fatalf("seed %d: two plans", seed)
 		}
-		drained, idle, away := map[int]bool{}, map[int]bool{}, map[int]bool{}
-		out := func(id int) bool { return drained[id] || idle[id] || away[id] }
+		nodes := followed{map[int]bool{}, map[int]bool{}, map[int]bool{}}
 		total := 0
 		for _, s := range steps {
-			before := map[int]bool{1: out(1), 2: out(2), 3: out(3)}
-			for _, id := range s.Back {
-				if !away[id] {
-					t.Fatalf("seed %d: %v: it is not away", seed, s)
-				}
-				delete(away, id)
+			if err := nodes.step(s); err != nil {
+				t.Fatalf("seed %d: %v: %v", seed, s, err)
 			}
-			var nodes []int
 			for _, c := range s.Changes {
 				seen[c.Kind]++
 				total++
-				if slices.Contains(nodes, c.Node) || away[c.Node] {
-					t.Fatalf("seed %d: %v: node %d is away or changed already", seed, s, c.Node)
-				}
-				nodes = append(nodes, c.Node)
-				switch c.Kind {
-				case Drain, Undrain:
-					if drained[c.Node] == (c.Kind == Drain) {
-						t.Fatalf("seed %d: %v changes nothing", seed, s)
-					}
-					drained[c.Node] = c.Kind == Drain
-				case Weigh:
-					idle[c.Node] = c.Weight == 0
-				case Return:
-					drained[c.Node], away[c.Node] = false, true
-				}
 			}
-			for _, c := range s.Changes {
-				if away[c.On] {
-					t.Fatalf("seed %d: %v: node %d is away", seed, s, c.On)
-				}
-			}
-			takes := 0
-			for id := 1; id <= 3; id++ {
-				if !before[id] && !out(id) {
-					takes++
-				}
-			}
-			if takes == 0 {
-				t.Fatalf("seed %d: %v: nobody takes new connections for a moment", seed, s)
-			}
-			if len(s.Changes) > 1 || len(away) > 0 {
+			if len(s.Changes) > 1 || len(nodes.away) > 0 {
 				overlapping++
 			}
 		}
