@@ -17,6 +17,11 @@ func TestForgetUnresolved(t *testing.T) {
 	pair(t)
 	own(t, "eth1", "10.77.0.1/24")
 	own(t, "eth1", "fd77::1/64")
+	// Until then errors about what is forgotten go to the host as to a neighbour.
+	eventually(t, "the host's own address is local", func() bool {
+		routes, err := netlink.RouteGet(net.ParseIP("fd77::1"))
+		return err == nil && routes[0].Type == unix.RTN_LOCAL
+	})
 	link := device(t, "eth1").Attrs().Index
 	known := &netlink.Neigh{LinkIndex: link, Family: unix.AF_INET, State: netlink.NUD_PERMANENT,
 		IP: net.ParseIP("10.77.0.8"), HardwareAddr: net.HardwareAddr{2, 0, 0, 0, 0, 8}}
