@@ -247,3 +247,13 @@ func ask(t *testing.T, addr string, patience time.Duration) bool {
 	_, err = c.Read(make([]byte, 100))
 	return err == nil
 }
+
+// checkEcho fails the test where an address does not echo.
+func checkEcho(t *testing.T, addrs ...string) {
+	t.Helper()
+	for _, addr := range addrs {
+		if !ask(t, addr, 5*time.Second) {
+			t.Errorf("%s does not answer", addr)
+		}
+	}
+}
