@@ -177,14 +177,21 @@ func TestLearnerRepeats(t *testing.T) {
 	}
 }
 
-// What an old owner has no more is taken when it says so again, and what began
-// there at the last moment is left to it.
-func TestLearnerRenews(t *testing.T) {
+// newLearned is a new owner that has learned the flows of bucket 1 from an old one.
+func newLearned(t *testing.T) (*newOwner, *oldOwner) {
+	t.Helper()
 	n := newNewOwner()
 	o := n.owner(2, 10)
 	n.gets(view, two, map[int]member.Set{1: two})
 	n.run(time.Millisecond)
 	n.check(t, "learned", []int{1, 9}, "2 5.1")
+	return n, o
+}
+
+// What an old owner has no more is taken when it says so again, and what began
+// there at the last moment is left to it.
+func TestLearnerRenews(t *testing.T) {
+	n, o := newLearned(t)
 	o.count = 3
 	n.run(renewTime + time.Second)
 	n.check(t, "ended", []int{1}, "2 5.1")
@@ -225,11 +232,7 @@ func TestLearnerAsksAll(t *testing.T) {
 // In another view everything is asked for anew, but what is known to stay stays
 // meanwhile.
 func TestLearnerFollowsViews(t *testing.T) {
-	n := newNewOwner()
-	o := n.owner(2, 10)
-	n.gets(view, two, map[int]member.Set{1: two})
-	n.run(time.Millisecond)
-	n.check(t, "learned", []int{1, 9}, "2 5.1")
+	n, o := newLearned(t)
 	next := member.ViewID{Epoch: view.Epoch + 256}
 	n.gets(next, two, map[int]member.Set{1: two, 2: two})
 	n.run(20 * time.Millisecond)
