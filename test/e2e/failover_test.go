@@ -23,7 +23,7 @@ var failoverFaults = map[cluster.Mode][]string{
 func TestFailover(t *testing.T) {
 	for mode, faults := range failoverFaults {
 		t.Run(mode.String(), func(t *testing.T) {
-			log := &agentLog{}
+			log := &logbook{}
 			rig, err := failover.NewShoal(t.Context(), lab.Options{Name: labName(), Binary: shoal, Mode: mode, Clients: 8, NoServices: true, Log: log},
 				failover.DefaultTiming, lab.MonitorOptions{Clients: 8, Interval: failoverProbes})
 			must(t, err)

@@ -15,7 +15,7 @@ import (
 // form of `make handover`.
 func TestHandover(t *testing.T) {
 	const seed, nodes, changes = 1, 3, 16
-	log := &agentLog{}
+	log := &logbook{}
 	defer func() {
 		if t.Failed() {
 			t.Logf("what was done, and the agents' logs:\n%s", log)

@@ -3,13 +3,10 @@
 package e2e
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -52,25 +49,28 @@ func labName() string { return fmt.Sprintf("e2e-%d-%d", os.Getpid(), labs.Add(1)
 // test. A test that fails shows what the agents logged.
 func startLab(t *testing.T, o lab.Options) *lab.Lab {
 	t.Helper()
+	l, _ := newLab(t, o)
+	return l
+}
+
+// newLab builds a lab as startLab does, and gives the log of its agents, too.
+func newLab(t *testing.T, o lab.Options) (*lab.Lab, *logbook) {
+	t.Helper()
 	if o.Name == "" {
 		o.Name = labName()
 	}
 	if o.Binary == "" {
 		o.Binary = shoal
 	}
-	log := &agentLog{}
-	if o.Log == nil {
-		o.Log = log
-	}
+	log := &logbook{}
+	o.Log = log
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the agents' logs:\n%s", log)
 		}
 	})
 	l, err := lab.New(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	must(t, err)
 	t.Cleanup(func() {
 		for _, n := range l.Nodes {
 			if err := n.Err(); err != nil {
@@ -81,25 +81,7 @@ func startLab(t *testing.T, o lab.Options) *lab.Lab {
 			t.Error(err)
 		}
 	})
-	return l
-}
-
-// agentLog keeps what agents log. It may be written at any time.
-type agentLog struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *agentLog) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *agentLog) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.TrimSpace(l.buf.String())
+	return l, log
 }
 
 // must fails the test at once on an error.

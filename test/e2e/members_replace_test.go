@@ -52,7 +52,7 @@ func TestMembersReplace(t *testing.T) {
 // for the end of that one. The new one ends with the test.
 func replaceAgent(t *testing.T, n *lab.Node) *exec.Cmd {
 	t.Helper()
-	log := &agentLog{}
+	log := &logbook{}
 	cmd := exec.Command(shoal, "up", "--replace", "-c", n.Config, "--instance", n.Instance)
 	cmd.Stdout, cmd.Stderr = log, log
 	must(t, n.NS.Start(cmd))

@@ -66,19 +66,6 @@ func await(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-// newLab builds a lab as startLab does, and gives the log of its agents, too.
-func newLab(t *testing.T, o lab.Options) (*lab.Lab, *logbook) {
-	t.Helper()
-	log := &logbook{}
-	o.Log = log
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the agents' logs:\n%s", log)
-		}
-	})
-	return startLab(t, o), log
-}
-
 // probe lets each client ask once in every way, and fails the test if there
 // was not one answer to each, from one node.
 func probe(t *testing.T, l *lab.Lab, kinds ...lab.Kind) lab.Report {
