@@ -26,6 +26,16 @@ func mixedLab(t *testing.T, mode cluster.Mode) *lab.Lab {
 	return startLab(t, lab.Options{Mode: mode, Nodes: 2, Clients: 40, Families: lab.IPv4, NoAgents: true})
 }
 
+// mixedCluster is a lab in which one node follows the manual page, and the other
+// one runs shoal, with more options.
+func mixedCluster(t *testing.T, mode cluster.Mode, old, young int, more ...string) *lab.Lab {
+	t.Helper()
+	l := mixedLab(t, mode)
+	setUpOld(t, l.Nodes[old], mode)
+	setUpNew(t, l.Nodes[young], mode, more...)
+	return l
+}
+
 // gaugeBehindMangle puts a gauge on both nodes, behind what the rules of the
 // manual page drop.
 func gaugeBehindMangle(t *testing.T, l *lab.Lab, rules ...string) []*gauge {
@@ -46,9 +56,7 @@ func forEachRole(t *testing.T, f func(t *testing.T, old, young int)) {
 
 func TestMixedBackend(t *testing.T) {
 	forEachRole(t, func(t *testing.T, old, young int) {
-		l := mixedLab(t, cluster.Backend)
-		setUpOld(t, l.Nodes[old], cluster.Backend)
-		setUpNew(t, l.Nodes[young], cluster.Backend)
+		l := mixedCluster(t, cluster.Backend, old, young)
 		gauges := gaugeBehindMangle(t, l, byClient(l.Targets()...)...)
 		probe(t, l, lab.TCP, lab.UDP, lab.Ping, lab.HTTP)
 		checkDatagrams(t, l, fragmented)
@@ -59,10 +67,7 @@ func TestMixedBackend(t *testing.T) {
 // A node that marks, and rules of the user's own that drop what is not marked.
 func TestMixedBackendMark(t *testing.T) {
 	forEachRole(t, func(t *testing.T, old, young int) {
-		l := mixedLab(t, cluster.Backend)
-		setUpOld(t, l.Nodes[old], cluster.Backend)
-		n := l.Nodes[young]
-		setUpNew(t, n, cluster.Backend, "--mark", "0xffff")
+		l := mixedCluster(t, cluster.Backend, old, young, "--mark", "0xffff")
 		gauges := gaugeBehindMangle(t, l, byClient(l.Targets()...)...)
 
 		// Without the rules nothing is dropped: every client's packets come in.
@@ -70,7 +75,7 @@ func TestMixedBackendMark(t *testing.T) {
 		if got, want := len(gauges[young].read()), len(l.ClientAddresses()); got != want {
 			t.Errorf("a node that marks let in packets of %d clients, want all %d", got, want)
 		}
-		in(t, n.NS, "iptables", "-t", "mangle", "-A", "PREROUTING", "-i", "eth1", "-d", shared["eth1"].address,
+		in(t, l.Nodes[young].NS, "iptables", "-t", "mangle", "-A", "PREROUTING", "-i", "eth1", "-d", shared["eth1"].address,
 			"-m", "mark", "!", "--mark", "0xffff", "-j", "DROP")
 		for _, g := range gauges {
 			g.reset()
@@ -82,9 +87,7 @@ func TestMixedBackendMark(t *testing.T) {
 
 func TestMixedGateway(t *testing.T) {
 	forEachRole(t, func(t *testing.T, old, young int) {
-		l := mixedLab(t, cluster.Gateway)
-		setUpOld(t, l.Nodes[old], cluster.Gateway)
-		setUpNew(t, l.Nodes[young], cluster.Gateway)
+		l := mixedCluster(t, cluster.Gateway, old, young)
 		serveBulk(t, l.Server)
 		gauges := gaugeBehindMangle(t, l, byClient(l.Targets()...)...)
 		probe(t, l, lab.TCP, lab.Ping, lab.HTTP)
@@ -97,9 +100,7 @@ func TestMixedGateway(t *testing.T) {
 // as the match does: one node has both directions.
 func TestMixedGatewayOpenedByServers(t *testing.T) {
 	forEachRole(t, func(t *testing.T, old, young int) {
-		l := mixedLab(t, cluster.Gateway)
-		setUpOld(t, l.Nodes[old], cluster.Gateway)
-		setUpNew(t, l.Nodes[young], cluster.Gateway)
+		l := mixedCluster(t, cluster.Gateway, old, young)
 		servers := addServers(t, l)
 		gauges := gaugeBehindMangle(t, l,
 			"iifname eth1 ip daddr 10.78.1.0/24 update @v4 { ip daddr . meta l4proto counter }",
@@ -180,9 +181,7 @@ func TestMixedGatewayUDPNoWorse(t *testing.T) {
 	}
 	must(t, l.Close())
 	forEachRole(t, func(t *testing.T, old, young int) {
-		l := mixedLab(t, cluster.Gateway)
-		setUpOld(t, l.Nodes[old], cluster.Gateway)
-		setUpNew(t, l.Nodes[young], cluster.Gateway)
+		l := mixedCluster(t, cluster.Gateway, old, young)
 		after := countUDP(t, l, rounds)
 		t.Logf("%d answers", sum(after))
 		for i, client := range l.ClientAddresses() {
