@@ -36,84 +36,96 @@ interfaces:
 `
 )
 
+// twoClusters is a host on which both run, and clients and a server of the busy
+// one.
+type twoClusters struct {
+	h          *host
+	idle, busy *process
+	streams    []*stream
+}
+
+// upBoth brings both up, one first.
+func upBoth(h *host, first string) *twoClusters {
+	h.t.Helper()
+	c := &twoClusters{h: h}
+	if first == idleGateway {
+		c.idle = h.up(h.file(idleGateway))
+		c.busy = h.up(h.file(busyGateway))
+	} else {
+		c.busy = h.up(h.file(busyGateway))
+		c.idle = h.up(h.file(idleGateway))
+	}
+	for _, target := range h.lab.Targets() {
+		client := sameFamily(h.lab.ClientAddresses(), target)[0]
+		c.streams = append(c.streams, newStream(h.t, h.lab.Clients, client, h.lab.Server, target))
+	}
+	return c
+}
+
+// flows waits until the busy one's streams have gone on.
+func (c *twoClusters) flows() {
+	c.h.t.Helper()
+	for _, s := range c.streams {
+		s.awaitFlow(c.h.t)
+	}
+}
+
+func (c *twoClusters) idleThenBusy() {
+	c.h.t.Helper()
+	c.h.signal(c.idle, syscall.SIGTERM)
+	c.flows()
+	c.h.signal(c.busy, syscall.SIGTERM)
+}
+
+var twoEnds = []struct {
+	name  string
+	first string // comes up first
+	end   func(c *twoClusters)
+}{
+	{"first ends first", idleGateway, (*twoClusters).idleThenBusy},
+	{"second ends first", busyGateway, (*twoClusters).idleThenBusy},
+	{"first is killed and taken down", idleGateway, func(c *twoClusters) {
+		must(c.h.t, c.idle.cmd.Process.Kill())
+		c.idle.wait(c.h.t)
+		if out, exit := c.h.run("down", "idle"); exit != 0 {
+			c.h.t.Errorf("exit status %d: %s", exit, out)
+		}
+		c.flows()
+		c.h.signal(c.busy, syscall.SIGTERM)
+	}},
+	{"second is killed, first ends, both are taken down", idleGateway, func(c *twoClusters) {
+		must(c.h.t, c.busy.cmd.Process.Kill())
+		c.busy.wait(c.h.t)
+		c.h.signal(c.idle, syscall.SIGTERM)
+		c.h.down()
+	}},
+	{"first ends, starts again and ends last", idleGateway, func(c *twoClusters) {
+		c.h.signal(c.idle, syscall.SIGTERM)
+		c.flows()
+		again := c.h.up(c.h.file(idleGateway))
+		c.h.signal(c.busy, syscall.SIGTERM)
+		c.h.signal(again, syscall.SIGTERM)
+	}},
+	{"both are told to end at once", idleGateway, func(c *twoClusters) {
+		must(c.h.t, c.idle.cmd.Process.Signal(syscall.SIGTERM))
+		must(c.h.t, c.busy.cmd.Process.Signal(syscall.SIGTERM))
+		c.idle.wait(c.h.t)
+		c.busy.wait(c.h.t)
+	}},
+}
+
 // Whichever of two clusters ends first, and however, the other one goes on, and
 // the last one puts the settings of the host back.
 func TestLifecycleTwoClusters(t *testing.T) {
-	type run struct {
-		h          *host
-		idle, busy *process
-		flows      func()
-	}
-	for _, c := range []struct {
-		name  string
-		first string // comes up first
-		end   func(r run)
-	}{
-		{"first ends first", idleGateway, func(r run) {
-			r.h.signal(r.idle, syscall.SIGTERM)
-			r.flows()
-			r.h.signal(r.busy, syscall.SIGTERM)
-		}},
-		{"second ends first", busyGateway, func(r run) {
-			r.h.signal(r.idle, syscall.SIGTERM)
-			r.flows()
-			r.h.signal(r.busy, syscall.SIGTERM)
-		}},
-		{"first is killed and taken down", idleGateway, func(r run) {
-			must(r.h.t, r.idle.cmd.Process.Kill())
-			r.idle.wait(r.h.t)
-			if out, exit := r.h.run("down", "idle"); exit != 0 {
-				r.h.t.Errorf("exit status %d: %s", exit, out)
-			}
-			r.flows()
-			r.h.signal(r.busy, syscall.SIGTERM)
-		}},
-		{"second is killed, first ends, both are taken down", idleGateway, func(r run) {
-			must(r.h.t, r.busy.cmd.Process.Kill())
-			r.busy.wait(r.h.t)
-			r.h.signal(r.idle, syscall.SIGTERM)
-			r.h.down()
-		}},
-		{"first ends, starts again and ends last", idleGateway, func(r run) {
-			r.h.signal(r.idle, syscall.SIGTERM)
-			r.flows()
-			again := r.h.up(r.h.file(idleGateway))
-			r.h.signal(r.busy, syscall.SIGTERM)
-			r.h.signal(again, syscall.SIGTERM)
-		}},
-		{"both are told to end at once", idleGateway, func(r run) {
-			must(r.h.t, r.idle.cmd.Process.Signal(syscall.SIGTERM))
-			must(r.h.t, r.busy.cmd.Process.Signal(syscall.SIGTERM))
-			r.idle.wait(r.h.t)
-			r.busy.wait(r.h.t)
-		}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
+	for _, test := range twoEnds {
+		t.Run(test.name, func(t *testing.T) {
 			h := newHost(t, cluster.Gateway)
 			h.addLoop("eth3", "eth4")
 			h.harden()
 			before := h.traces()
-			r := run{h: h}
-			if c.first == idleGateway {
-				r.idle = h.up(h.file(idleGateway))
-				r.busy = h.up(h.file(busyGateway))
-			} else {
-				r.busy = h.up(h.file(busyGateway))
-				r.idle = h.up(h.file(idleGateway))
-			}
-			var streams []*stream
-			for _, target := range h.lab.Targets() {
-				client := sameFamily(h.lab.ClientAddresses(), target)[0]
-				streams = append(streams, newStream(t, h.lab.Clients, client, h.lab.Server, target))
-			}
-			r.flows = func() {
-				t.Helper()
-				for _, s := range streams {
-					s.awaitFlow(t)
-				}
-			}
-			r.flows()
-			c.end(r)
+			c := upBoth(h, test.first)
+			c.flows()
+			test.end(c)
 			h.checkNoTraces(before)
 		})
 	}
