@@ -169,20 +169,7 @@ func serveTalks(t *testing.T, ns *lab.Namespace, addrs []netip.Addr) {
 				fmt.Fprintf(writerTo{c, from}, "%s %d\n", strings.TrimSpace(string(buf[:n])), asked[from.String()])
 			}
 		}()
-		stream, err := ns.Listen("tcp", to)
-		must(t, err)
-		t.Cleanup(func() { stream.Close() })
-		go func() {
-			for {
-				c, err := stream.Accept()
-				if errors.Is(err, net.ErrClosed) {
-					return
-				}
-				if err == nil {
-					go answerTalk(c)
-				}
-			}
-		}()
+		serveTCP(t, ns, to, answerTalk)
 	}
 }
 
@@ -194,7 +181,6 @@ type writerTo struct {
 func (w writerTo) Write(b []byte) (int, error) { return w.c.WriteTo(b, w.to) }
 
 func answerTalk(c net.Conn) {
-	defer c.Close()
 	buf := make([]byte, 200)
 	for asked := 1; ; asked++ {
 		n, err := c.Read(buf)

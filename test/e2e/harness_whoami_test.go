@@ -28,10 +28,7 @@ const whoamiPort = 7100
 // port, from the address that was asked.
 func serveWhoami(t *testing.T, ns *lab.Namespace) {
 	t.Helper()
-	stream, err := ns.Listen("tcp", fmt.Sprintf(":%d", whoamiPort))
-	must(t, err)
-	t.Cleanup(func() { stream.Close() })
-	go acceptWhoami(stream)
+	serveTCP(t, ns, fmt.Sprintf(":%d", whoamiPort), converse)
 	for _, network := range []string{"udp4", "udp6"} {
 		c, err := ns.ListenPacket(network, fmt.Sprintf(":%d", whoamiPort))
 		must(t, err)
@@ -45,22 +42,10 @@ func serveWhoami(t *testing.T, ns *lab.Namespace) {
 	}
 }
 
-func acceptWhoami(l net.Listener) {
-	for {
-		c, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			continue
-		}
-		go func() {
-			defer c.Close()
-			c.SetDeadline(time.Now().Add(answerTime))
-			if _, err := fmt.Fprintln(c, c.RemoteAddr()); err == nil {
-				io.Copy(c, c)
-			}
-		}()
+func converse(c net.Conn) {
+	c.SetDeadline(time.Now().Add(answerTime))
+	if _, err := fmt.Fprintln(c, c.RemoteAddr()); err == nil {
+		io.Copy(c, c)
 	}
 }
 
@@ -84,13 +69,11 @@ func whoami(ctx context.Context, ns *lab.Namespace, network string, local, host 
 	if local.IsValid() {
 		from = netip.AddrPortFrom(local, 0)
 	}
-	c, err := ns.Dial(ctx, network, from, netip.AddrPortFrom(host, whoamiPort))
+	c, err := dialUntil(ctx, ns, network, from, netip.AddrPortFrom(host, whoamiPort))
 	if err != nil {
 		return netip.Addr{}, err
 	}
 	defer c.Close()
-	deadline, _ := ctx.Deadline()
-	c.SetDeadline(deadline)
 	if network == "udp" {
 		if _, err := io.WriteString(c, "who am I?"); err != nil {
 			return netip.Addr{}, err

@@ -5,7 +5,6 @@ package e2e
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -27,26 +26,10 @@ const bulkPort = 9100
 // much it wants. The answer begins with the checksum of what was sent.
 func serveBulk(t *testing.T, ns *lab.Namespace) {
 	t.Helper()
-	l, err := ns.Listen("tcp", fmt.Sprintf(":%d", bulkPort))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			if err == nil {
-				go answerBulk(c)
-			}
-		}
-	}()
+	serveTCP(t, ns, fmt.Sprintf(":%d", bulkPort), answerBulk)
 }
 
 func answerBulk(c net.Conn) {
-	defer c.Close()
 	var sizes [2]int64
 	if binary.Read(c, binary.BigEndian, &sizes) != nil {
 		return

@@ -42,23 +42,26 @@ func testTCP(t *testing.T, s *site) {
 	of := clientPort(unix.IPPROTO_TCP, port)
 	s.checkOnce(t, ev, s.ClientAddresses(), bothWays(some), of)
 	// Retransmitted or doubled segments would hide among the others.
-	s.checkOnce(t, ev, s.ClientAddresses(), bothWays(1), func(p *packet) way {
+	s.checkOnce(t, ev, s.ClientAddresses(), bothWays(1), opening(of))
+	checkNoReset(t, ev)
+}
+
+// opening picks of TCP flows the segments that open them.
+func opening(of func(*packet) way) func(*packet) way {
+	return func(p *packet) way {
 		if p.tcpFlags&tcpSYN == 0 {
 			return other
 		}
 		return of(p)
-	})
-	checkNoReset(t, ev)
+	}
 }
 
 func (s *site) askTCP(ctx context.Context, ns *lab.Namespace, local, remote netip.AddrPort) error {
-	c, err := ns.Dial(ctx, "tcp", local, remote)
+	c, err := dialUntil(ctx, ns, "tcp", local, remote)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	deadline, _ := ctx.Deadline()
-	c.SetDeadline(deadline)
 	question := c.LocalAddr().String()
 	if _, err := fmt.Fprintln(c, question); err != nil {
 		return err
@@ -81,13 +84,11 @@ func testUDP(t *testing.T, s *site) {
 
 // askUDP sends a datagram with so many bytes of data and awaits its answer.
 func (s *site) askUDP(ctx context.Context, client netip.AddrPort, size int) error {
-	c, err := s.Clients.Dial(ctx, "udp", client, netip.AddrPortFrom(s.target(client.Addr()), lab.EchoPort))
+	c, err := dialUntil(ctx, s.Clients, "udp", client, netip.AddrPortFrom(s.target(client.Addr()), lab.EchoPort))
 	if err != nil {
 		return err
 	}
 	defer c.Close()
-	deadline, _ := ctx.Deadline()
-	c.SetDeadline(deadline)
 	question := bytes.Repeat([]byte(client.String()+"/"), size/len(client.String())+1)[:size]
 	if _, err := c.Write(question); err != nil {
 		return err

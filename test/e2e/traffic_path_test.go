@@ -199,6 +199,21 @@ func renewRoutes(t *testing.T, ns *lab.Namespace) {
 	}
 }
 
+// download lets clients download at the same time, each through its node.
+func (s *site) download(t *testing.T, clients []netip.Addr) events {
+	t.Helper()
+	s.reset(t)
+	each(t, clients, func(_ context.Context, client netip.Addr) error {
+		return bulk(s.Lab, client, s.target(client), 0, transfer)
+	})
+	ev := s.take(t)
+	s.checkOnce(t, ev, clients, bothWays(some), bulkOf)
+	return ev
+}
+
+// tooBigDownload picks errors about segments of downloads.
+func tooBigDownload(p *packet) bool { return p.isTooBig() && p.quote.fromPort == bulkPort }
+
 // The server sends more than the nodes can send on: the node that has the flow
 // says so, under its own address.
 func testNarrowNodes(t *testing.T, s *site) {
@@ -209,21 +224,14 @@ func testNarrowNodes(t *testing.T, s *site) {
 	defer renewRoutes(t, s.Server)
 	serveBulk(t, s.Server)
 	downloaders, rest := s.clientsOfAllNodes(3)
-	s.reset(t)
-	each(t, downloaders, func(_ context.Context, client netip.Addr) error {
-		return bulk(s.Lab, client, s.target(client), 0, transfer)
-	})
-	ev := s.take(t)
-	s.checkOnce(t, ev, downloaders, bothWays(some), bulkOf)
-	s.checkErrorSource(t, ev, func(p *packet) bool { return p.isTooBig() && p.quote.fromPort == bulkPort }, some)
+	ev := s.download(t, downloaders)
+	s.checkErrorSource(t, ev, tooBigDownload, some)
 
 	port := s.nextPort()
 	ev = s.askInVain(t, rest, port)
 	s.checkOnce(t, ev, rest, expectation{forward: 1, arrivals: 1, back: 1}, clientPort(unix.IPPROTO_UDP, port))
 	s.checkErrorSource(t, ev, tooBigFor(port), 1)
-	each(t, rest, func(ctx context.Context, client netip.Addr) error {
-		return s.askUDP(ctx, netip.AddrPortFrom(client, port), longest(client)-10)
-	})
+	s.askAgain(t, rest, port)
 }
 
 // checkErrorSource fails the test where an error to the server came from
@@ -265,7 +273,7 @@ func (s *site) askInVain(t *testing.T, clients []netip.Addr, port uint16) (ev ev
 		for _, client := range batch {
 			c, err := s.Clients.Dial(t.Context(), "udp", netip.AddrPortFrom(client, port), netip.AddrPortFrom(s.target(client), lab.EchoPort))
 			must(t, err)
-			_, err = c.Write(make([]byte, longest(client)-10)) // the answer adds a name
+			_, err = c.Write(make([]byte, longQuestion(client)))
 			must(t, err)
 			c.Close()
 		}
@@ -275,6 +283,18 @@ func (s *site) askInVain(t *testing.T, clients []netip.Addr, port uint16) (ev ev
 		})
 	}
 	return ev
+}
+
+// longQuestion is the length of a question whose answer, which adds a name, is too
+// long for the narrow hop, but not for the links.
+func longQuestion(client netip.Addr) int { return longest(client) - 10 }
+
+// askAgain lets clients do what they did in vain when the path was not known.
+func (s *site) askAgain(t *testing.T, clients []netip.Addr, port uint16) {
+	t.Helper()
+	each(t, clients, func(ctx context.Context, client netip.Addr) error {
+		return s.askUDP(ctx, netip.AddrPortFrom(client, port), longQuestion(client))
+	})
 }
 
 // tooBigFor picks errors about packets that were too long for the narrow hop
@@ -293,21 +313,14 @@ func testNarrowClients(t *testing.T, s *site) {
 		defer renewRoutes(t, n.NS)
 	}
 	downloaders, rest := s.clientsOfAllNodes(3)
-	s.reset(t)
-	each(t, downloaders, func(_ context.Context, client netip.Addr) error {
-		return bulk(s.Lab, client, s.target(client), 0, transfer)
-	})
-	ev := s.take(t)
-	s.checkOnce(t, ev, downloaders, bothWays(some), bulkOf)
-	s.checkErrorNode(t, ev, downloaders, func(p *packet) bool { return p.isTooBig() && p.quote.fromPort == bulkPort }, some)
+	ev := s.download(t, downloaders)
+	s.checkErrorNode(t, ev, downloaders, tooBigDownload, some)
 
 	port := s.nextPort()
 	ev = s.askInVain(t, rest, port)
 	s.checkOnce(t, ev, rest, expectation{forward: 1}, clientPort(unix.IPPROTO_UDP, port))
 	s.checkErrorNode(t, ev, rest, tooBigFor(port), 1)
-	each(t, rest, func(ctx context.Context, client netip.Addr) error {
-		return s.askUDP(ctx, netip.AddrPortFrom(client, port), longest(client)-10)
-	})
+	s.askAgain(t, rest, port)
 }
 
 // checkErrorNode fails the test where an error about packets to a client
