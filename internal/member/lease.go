@@ -67,17 +67,23 @@ func (m *Member) rivalled() bool {
 			return true // unless it has heard this node since
 		case unproved && m.opposes(p.candLineage) && !m.activeHolds(n, p.candidate):
 			return true
-		case m.now-m.lastWord(n) < m.patience() && p.incarnation != 0 && m.opposes(m.servedLineage(&p.hb)):
+		case m.now-m.lastWord(n) < m.patience() && p.incarnation != 0 && m.opposes(m.servedLineage(n, &p.hb)):
 			return true
 		}
 	}
 	return false
 }
 
-// servedLineage returns the line of views that a node serves in; 0: it serves
-// in none, or has no lease and gets none that this node does not grant.
-func (m *Member) servedLineage(hb *Heartbeat) uint64 {
+// servedLineage returns the line of views that a node serves in, or hears others
+// act in; 0: in none, or it has no lease and gets none that this node does not
+// grant.
+func (m *Member) servedLineage(n NodeID, hb *Heartbeat) uint64 {
 	if !serving(hb.State) {
+		for left := hb.Acting.Without(n).Without(m.cfg.Self); left != 0; left &= left - 1 {
+			if hb.Echoes[left.first()-1].Heard != 0 {
+				return hb.Lineage
+			}
+		}
 		return 0
 	}
 	if v := m.find(hb.Active); hb.LeaseLeft <= 0 && v != nil && v.Voters.Len() == 2 && v.Voters.Has(m.cfg.Self) {

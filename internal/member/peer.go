@@ -172,7 +172,7 @@ func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verd
 	if hb.Alone && m.cfg.Available {
 		p.warnedAt = arrived
 	}
-	if p.warnedAt == arrived || m.opposes(m.servedLineage(hb)) {
+	if p.warnedAt == arrived || m.opposes(m.servedLineage(msg.From, hb)) {
 		m.rivalAt = m.now
 	}
 	fresh := false
@@ -240,7 +240,7 @@ func (m *Member) greet(p *peer, arrived Time, msg *Message, hb *Heartbeat) Verdi
 				m.changed = true // echo it soon, so that it can prove itself
 			}
 			p.candidate, p.candSent, p.candArrived = msg.Incarnation, hb.Sent, arrived
-			p.candLineage, p.candKnows, p.candListed = m.servedLineage(hb), hb.Accepted.Epoch != 0, hb.Listed
+			p.candLineage, p.candKnows, p.candListed = m.servedLineage(msg.From, hb), hb.Accepted.Epoch != 0, hb.Listed
 		}
 		return Unproved
 	}

@@ -36,7 +36,9 @@
 //     of starting.
 //   - Invariant 6, when half of the voters, of the newer or of the older view,
 //     have lost their memory. Each lineage is a chain of its own, and with
-//     partition: available there may be several; without, there is one.
+//     partition: available there may be several; without, there is one. A node
+//     that dies before it has written the view that it acts on (clause R1), and
+//     then goes on alone, begins with what it has on disk.
 //
 // What does not hold yet, in one of some 5,000 random schedules (117 of 609,000):
 // after several faults at once failover, or a cluster's coming to rest, may take

@@ -104,7 +104,7 @@ func (w *World) start(h *host) {
 	h.plane.deadline = 0 // a process ends the lease that it finds (clause S3)
 	w.oracle.refresh(w, h)
 	h.process = member.New(h.config, h.disk.content, h.clock.read(w.now), h.random.Uint64)
-	w.oracle.started(h)
+	w.oracle.started(w, h)
 	w.begins(h)
 	w.drain(h)
 	h.known = 0xff // a member takes all links to be up until it is told otherwise

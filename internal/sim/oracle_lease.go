@@ -25,7 +25,7 @@ func (l *leases) taken(h *host, f *frame, a arrival, v member.Verdict) {
 	if !ok {
 		return
 	}
-	if beat.State == member.Fenced {
+	if beat.State == member.Fenced && v == member.Taken { // not an echo of an earlier life
 		l.fenced[h.index][f.origin] = f.message.Incarnation
 	}
 	s := &l.seen[h.index][f.origin]
@@ -35,11 +35,16 @@ func (l *leases) taken(h *host, f *frame, a arrival, v member.Verdict) {
 	}
 }
 
-// started notes what a process has accepted in an earlier life.
-func (l *leases) started(h *host) {
+// started notes what a process has accepted in an earlier life. What it acted on
+// while its own write of that was under way is forgotten (clause R1): that does not
+// matter where a majority remembers it.
+func (l *leases) started(w *World, h *host) {
 	l.judged[h.index] = member.ViewID{}
 	if s := h.disk.content; s != nil && s.Accepted != nil {
 		l.judged[h.index] = s.Accepted.ID()
+		if w.Available {
+			h.acted = min(h.acted, s.Accepted.Epoch)
+		}
 	}
 }
 

@@ -81,6 +81,31 @@ func (c *coverage) best(w *World) (best hostSet, since instant, alone bool) {
 	return best, since, alone
 }
 
+// granted reports whether a host is in a set that has what it takes to serve,
+// and in which all have heard each other well for so long that each has the
+// others' newest echoes: where one path was mended only just before another one
+// failed, neither will do.
+func (c *coverage) granted(w *World, h *host) bool {
+	fit := hostSet(0)
+	for i := range w.hosts {
+		if c.fit[i] != never {
+			fit |= 1 << i
+		}
+	}
+	for s := -fit & fit; s != 0; s = (s - fit) & fit {
+		if !s.has(h.index) {
+			continue
+		}
+		if serves, _ := c.mayServe(w, s); !serves {
+			continue
+		}
+		if since, ok := c.clique(w, s); ok && w.now >= since+longest(w.Lease+2*w.Interval)+w.slack() {
+			return true
+		}
+	}
+	return false
+}
+
 // clique reports whether all of a set are fit and hear each other, and since
 // when.
 func (c *coverage) clique(w *World, s hostSet) (since instant, ok bool) {

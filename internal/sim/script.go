@@ -73,7 +73,7 @@ func (w *World) command(line string, story *bytes.Buffer, trace io.Writer) (*Wor
 		return w, err
 	case "repair":
 		w.repair()
-		w.Run(w.now + w.rest())
+		w.rests()
 		w.converged()
 		return w, nil
 	case "show":
@@ -82,5 +82,6 @@ func (w *World) command(line string, story *bytes.Buffer, trace io.Writer) (*Wor
 		}
 		return w, nil
 	}
+	w.Run(w.now) // as in a schedule: what is due comes first
 	return w, w.Do(line)
 }
