@@ -169,7 +169,7 @@ func (m *Member) impostor() bool { return m.now < m.stillUntil }
 // hear takes a heartbeat.
 func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verdict {
 	p := &m.peers[msg.From]
-	if hb.Alone && m.cfg.Available {
+	if hb.Alone && m.cfg.Available && !p.outdated(msg.Incarnation, hb.Sent) {
 		p.warnedAt = arrived
 	}
 	if p.warnedAt == arrived || m.opposes(m.servedLineage(hb)) {
@@ -215,6 +215,12 @@ func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verd
 		}
 	}
 	return Taken
+}
+
+// outdated reports whether something later has been heard than what an incarnation
+// sent at a time: by itself or by the one that took its place.
+func (p *peer) outdated(i Incarnation, sent Time) bool {
+	return p.buried(i) || i == p.incarnation && sent <= p.hb.Sent || i == p.candidate && sent <= p.candSent
 }
 
 // greet decides whether a new incarnation is to be believed: only one that
