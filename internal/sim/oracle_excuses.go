@@ -44,7 +44,9 @@ func (c *coverage) warning(w *World) instant {
 
 // relayed reports whether recordings, or frames that are late, tell a quorum what a
 // process outside it says that is hardly heard otherwise, so that it seems to come
-// and go.
+// and go. With partition: available the last of them counts for as long as what a
+// node says itself: one that was not heard before cannot be told from a node that
+// has long been deaf, and may serve alone (clause A4).
 func (c *coverage) relayed(w *World) bool {
 	for i, h := range w.hosts {
 		// With partition: available a recording of a warning is heeded, too, whoever
