@@ -20,6 +20,8 @@ type peer struct {
 	heard       [MaxInterfaces]Time // newest arrival by interface, this node's clock
 	stamps      [MaxInterfaces]Time // newest Sent by interface, the peer's clock
 	echoed      Time                // newest stamp of this node's that it ever echoed
+	shown       Time                // when it was shown the view that it has to give way to
+	provedAs    Incarnation         // of this node that was proved to it
 	fresh       Time                // newest stamp that the present incarnation echoed …
 	grant       Time                // … and with which it granted a lease …
 	grantOf     uint64              // … of which kind
@@ -207,6 +209,7 @@ func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verd
 		p.since = m.now
 	}
 	p.hb = *hb
+	m.confront(msg.From)
 	if e := hb.Echoes[m.cfg.Self-1]; e.Incarnation == m.incarnation && e.Sent <= m.sent {
 		p.echoed, p.fresh = max(p.echoed, e.Sent), max(p.fresh, e.Sent)
 		// A grant counts for the leases that the echoer stands for (clause L2).
