@@ -152,7 +152,7 @@ func (c *coverage) interrupted(w *World, h *host, lost uint64) {
 		return
 	}
 	settling := w.now < w.oracle.voted+longest(w.Lease+2*w.Interval)+w.slack() // other voters, other grants
-	if settling || w.now < c.peace || c.alone && !w.oracle.votes(h.id) || c.excused(w) {
+	if settling || w.now < c.peace || c.alone && !w.oracle.votes(h.id) || w.Available && w.oracle.survives(w, h) || c.excused(w) {
 		return
 	}
 	w.fail("invariant 3: %s loses its lease for %s although it hears %s well", h.name, buckets(lost), w.names(c.quorum))
