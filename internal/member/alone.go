@@ -61,7 +61,10 @@ func (m *Member) warns() bool {
 		return false
 	}
 	decided := a != nil && a.Alone && a.Voters.Has(m.cfg.Self) || m.sole()
-	if m.serves() || !decided && (n == 0 || !m.givenUp(n) && (m.silence(n) < m.quiet() || m.evidence <= m.lastWord(n))) {
+	// One that was stopped, or without a link, may have missed what the other says
+	// in every interval.
+	unsure := m.now < max(m.graceUntil, m.linkedAt+m.grace())
+	if m.serves() || m.opposed() || !decided && (n == 0 || unsure || !m.givenUp(n) && (m.silence(n) < m.quiet() || m.evidence <= m.lastWord(n))) {
 		m.warnedAt = 0
 		return false
 	}

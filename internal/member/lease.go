@@ -61,13 +61,25 @@ func (m *Member) rivalled() bool {
 	}
 	for n := range m.met() {
 		p := &m.peers[n]
-		unproved := p.candidate != 0 && m.now-p.candArrived < m.patience()
-		switch {
-		case p.warnedAt != 0 && m.now-p.warnedAt < m.patience() && (p.hb.Alone || p.fresh <= p.warnedAt):
+		if p.warnedAt != 0 && m.now-p.warnedAt < m.patience() && (p.hb.Alone || p.fresh <= p.warnedAt) {
 			return true // unless it has heard this node since
-		case unproved && m.opposes(p.candLineage) && !m.activeHolds(n, p.candidate):
+		}
+	}
+	return m.opposed()
+}
+
+// opposed reports whether a node is heard that serves in another line of views.
+func (m *Member) opposed() bool {
+	if m.rivalAt == 0 || m.now-m.rivalAt >= m.patience() {
+		return false
+	}
+	for n := range m.met() {
+		p := &m.peers[n]
+		unproved := p.candidate != 0 && m.now-p.candArrived < m.patience()
+		if unproved && m.opposes(p.candLineage) && !m.activeHolds(n, p.candidate) {
 			return true
-		case m.now-m.lastWord(n) < m.patience() && p.incarnation != 0 && m.opposes(m.servedLineage(n, &p.hb)):
+		}
+		if m.now-m.lastWord(n) < m.patience() && p.incarnation != 0 && m.opposes(m.servedLineage(n, &p.hb)) {
 			return true
 		}
 	}

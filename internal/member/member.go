@@ -76,6 +76,7 @@ type Member struct {
 	bornAt                Time // when the incarnation was drawn, or the process started
 	fencedSince           Time
 	lostAt                Time // since when a path seems lost
+	linkedAt              Time // when a clients' link came up
 	unfitAt, pathsAt      Time
 	pathsDue              bool   // paths are to be looked at again
 	held                  string // why the node must not be in a view; empty: it may
@@ -190,13 +191,17 @@ func (m *Member) begin(now Time) {
 	// A process that was stopped may have lost what came meanwhile: it hears
 	// the others for an interval before it accuses anyone (clause L4).
 	if now-m.now > m.cfg.Lease/2 {
-		m.graceUntil = now + m.cfg.Interval + m.cfg.Interval/4
+		m.graceUntil = now + m.grace()
 		m.reading = true
 	}
 	m.now = max(now, m.now)
 	m.stirred, m.census.counted = false, false
 	m.fx = Effects{Sends: m.fx.Sends[:0], Logs: m.fx.Logs[:0]}
 }
+
+// grace is how long a node hears the others before it accuses any, after a time
+// in which it may not have heard them (clause L4).
+func (m *Member) grace() Time { return m.cfg.Interval + m.cfg.Interval/4 }
 
 func (m *Member) logf(format string, args ...any) {
 	m.fx.Logs = append(m.fx.Logs, fmt.Sprintf(format, args...))
@@ -232,6 +237,9 @@ func (m *Member) Synced(now Time, seq uint64) {
 func (m *Member) Carrier(now Time, up uint8) {
 	m.begin(now)
 	lost := m.carrier &^ up & m.cfg.Cluster
+	if up&^m.carrier&m.cfg.Cluster != 0 {
+		m.linkedAt = m.now
+	}
 	m.carrier = up
 	if lost != 0 && m.serves() {
 		m.fence("lost the link of " + m.interfaces(lost))

@@ -20,6 +20,8 @@ type peer struct {
 	heard       [MaxInterfaces]Time // newest arrival by interface, this node's clock
 	stamps      [MaxInterfaces]Time // newest Sent by interface, the peer's clock
 	echoed      Time                // newest stamp of this node's that it ever echoed
+	shown       Time                // when it was shown the view that it has to give way to
+	provedAs    Incarnation         // of this node that was proved to it
 	fresh       Time                // newest stamp that the present incarnation echoed …
 	grant       Time                // … and with which it granted a lease …
 	grantOf     uint64              // … of which kind
@@ -169,7 +171,7 @@ func (m *Member) impostor() bool { return m.now < m.stillUntil }
 // hear takes a heartbeat.
 func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verdict {
 	p := &m.peers[msg.From]
-	if hb.Alone && m.cfg.Available {
+	if hb.Alone && m.cfg.Available && !p.outdated(msg.Incarnation, hb.Sent) {
 		p.warnedAt = arrived
 	}
 	if p.warnedAt == arrived || m.opposes(m.servedLineage(msg.From, hb)) {
@@ -207,6 +209,7 @@ func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verd
 		p.since = m.now
 	}
 	p.hb = *hb
+	m.confront(msg.From)
 	if e := hb.Echoes[m.cfg.Self-1]; e.Incarnation == m.incarnation && e.Sent <= m.sent {
 		p.echoed, p.fresh = max(p.echoed, e.Sent), max(p.fresh, e.Sent)
 		// A grant counts for the leases that the echoer stands for (clause L2).
@@ -215,6 +218,12 @@ func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verd
 		}
 	}
 	return Taken
+}
+
+// outdated reports whether something later has been heard than what an incarnation
+// sent at a time: by itself or by the one that took its place.
+func (p *peer) outdated(i Incarnation, sent Time) bool {
+	return p.buried(i) || i == p.incarnation && sent <= p.hb.Sent || i == p.candidate && sent <= p.candSent
 }
 
 // greet decides whether a new incarnation is to be believed: only one that

@@ -17,7 +17,7 @@ func (m *Member) propose() {
 		}
 	}
 	next := m.wish(parent)
-	if !m.serves() && m.rivalled() || next != nil && !next.Alone && m.overtaken() {
+	if !m.serves() && m.rivalled() || next != nil && !next.Alone && m.overtaken() || m.abandons(next) {
 		return // it follows those who serve
 	}
 	if next == nil && !m.behind() {
@@ -66,6 +66,13 @@ func (m *Member) overtaken() bool {
 		}
 	}
 	return false
+}
+
+// abandons reports whether this node is the only voter, and nobody would live in
+// a view. It would help nobody, and prevail over one in which the other serves
+// (clause A5).
+func (m *Member) abandons(next *ViewHeader) bool {
+	return next != nil && m.sole() && next.live() == 0
 }
 
 // forgotten reports whether all voters of a view say that they hold another.

@@ -150,6 +150,21 @@ func (m *Member) catchUp() {
 	m.warn()
 }
 
+// confront answers a node at once that serves in an earlier view of another line,
+// with the view that it has to give way to, and one that this node has yet to prove
+// to that it lives: neither of two that serve renews its lease before one of them
+// has given way, and the other knows (clauses A4, A5).
+func (m *Member) confront(n NodeID) {
+	p := &m.peers[n]
+	if v := m.active; m.serves() && m.opposes(m.servedLineage(n, &p.hb)) && max(p.hb.Accepted.Epoch, p.hb.Active.Epoch) < v.Epoch && m.now-p.shown >= m.cfg.Interval/2 {
+		p.shown = m.now
+		m.push(v)
+	}
+	if e := &p.hb.Echoes[m.cfg.Self-1]; e.Incarnation == m.incarnation && e.Heard == 0 && p.provedAs != m.incarnation {
+		p.provedAs, m.changed = m.incarnation, true
+	}
+}
+
 // warn shows a view that this node will not accept to those whom it puts out:
 // they give way (clause S5), also where the proposer cannot reach them.
 func (m *Member) warn() {

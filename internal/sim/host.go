@@ -220,6 +220,7 @@ func (w *World) receive(h *host, a arrival) {
 		w.traceFrame(h, a, &f.message, verdict)
 	}
 	w.oracle.taken(h, f, a, verdict)
+	w.oracle.opposes(w, h, f, verdict)
 	w.network.release(a.frame)
 	w.perform(h)
 }

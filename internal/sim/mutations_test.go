@@ -67,7 +67,7 @@ var mutations = []mutation{
 	{"newest", "M1: an older heartbeat says nothing", []edit{
 		{"if !fresh && hb.Sent <= p.hb.Sent {", "if !fresh && hb.Sent < 0 {"}}},
 	{"resumed", "L4: who was stopped reads first, and accuses nobody yet", []edit{
-		{"m.graceUntil = now + m.cfg.Interval + m.cfg.Interval/4", "m.graceUntil = now"}}},
+		{"m.graceUntil = now + m.grace()", "m.graceUntil = now"}}},
 	{"handed", "R4: the new process goes on in the incarnation of the old one", []edit{
 		{"m.incarnation, m.previous, m.state = s.Incarnation, s.Previous, s.State", "m.previous = s.Incarnation"}}},
 	{"forgotten", "R4: … and forgets no more and no less", []edit{

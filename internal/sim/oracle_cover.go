@@ -34,6 +34,7 @@ type coverage struct {
 	begun   instant           // when there was one again
 	peace   instant           // until when it could not be held to anything
 	heeds   bool              // others that may serve were in touch with it
+	relays  bool              // recordings told it of others
 	next    instant           // when check is due, if nothing happens before
 	within  [maxHosts]instant // since when a host has been in some quorum; never: it is not
 	worst   instant           // longest time over the calm that a bucket took, for the report
@@ -114,10 +115,11 @@ func (c *coverage) conditions(w *World) {
 	if heeds {
 		c.quorum = 0
 	}
-	if heeds || c.heeds || w.Available && c.left(w, before) { // what was said last, for so long
+	relays := w.Available && c.relayed(w)
+	if heeds || c.heeds || relays || c.relays || w.Available && c.left(w, before) { // what was said last, for so long
 		c.peace = max(c.peace, w.now+w.patience())
 	}
-	c.heeds = heeds
+	c.heeds, c.relays = heeds, relays
 	back := alone && c.quorum != before // its lease stood on neither the other's word nor its own
 	if !had {
 		c.begun = w.now
@@ -150,7 +152,7 @@ func (c *coverage) interrupted(w *World, h *host, lost uint64) {
 		return
 	}
 	settling := w.now < w.oracle.voted+longest(w.Lease+2*w.Interval)+w.slack() // other voters, other grants
-	if settling || w.now < c.peace || c.alone && !w.oracle.votes(h.id) || c.excused(w) || !c.granted(w, h) {
+	if settling || w.now < c.peace || c.alone && !w.oracle.votes(h.id) || w.Available && w.oracle.survives(w, h) || c.excused(w) || !c.granted(w, h) {
 		return
 	}
 	w.fail("invariant 3: %s loses its lease for %s although it hears %s well", h.name, buckets(lost), w.names(c.quorum))

@@ -1,5 +1,7 @@
 package sim
 
+import "github.com/shoal-net/shoal/internal/member"
+
 // With partition: available a node may have to stop for others that it cannot
 // be sure of: invariants 3 and 4 ask less then, and in a few other cases.
 
@@ -44,12 +46,39 @@ func (c *coverage) warning(w *World) instant {
 
 // relayed reports whether recordings, or frames that are late, tell a quorum what a
 // process outside it says that is hardly heard otherwise, so that it seems to come
-// and go.
+// and go. With partition: available the last of them counts for as long as what a
+// node says itself: one that was not heard before cannot be told from a node that
+// has long been deaf, and may serve alone (clause A4).
 func (c *coverage) relayed(w *World) bool {
 	for i, h := range w.hosts {
 		// With partition: available a recording of a warning is heeded, too, whoever
 		// is dead (clause A4).
 		if w.network.weather.replay+w.network.late > 0 && !c.quorum.has(i) && (h.goesOn(w) || w.Available) {
+			return true
+		}
+	}
+	return false
+}
+
+// opposes notes whether a process takes in that another one serves in another line.
+func (o *oracle) opposes(w *World, h *host, f *frame, v member.Verdict) {
+	beat, ok := f.message.Body.(*member.Heartbeat)
+	if !ok || v != member.Taken && v != member.Unproved {
+		return
+	}
+	serves := beat.State == member.Serving || beat.State == member.Draining || beat.State == member.Leaving
+	o.opposed[h.index][f.origin] = 0
+	if acts := o.actsOn(h); serves && acts != nil && acts.Lineage != beat.Lineage {
+		o.opposed[h.index][f.origin] = w.now
+	}
+}
+
+// survives reports whether a host stops for another one that served in another line
+// when it was last heard, and is gone since: one that was stopped may have said so
+// before, and have had no time to say that it does so no more (clause A4).
+func (o *oracle) survives(w *World, h *host) bool {
+	for j, other := range w.hosts {
+		if at := o.opposed[h.index][j]; at > 0 && !other.goesOn(w) && w.now-at < w.patience() {
 			return true
 		}
 	}

@@ -12,6 +12,8 @@ type leases struct {
 	// … and when the newest frame that they took in had arrived, by the receiver's clock.
 	heard  [maxHosts][maxHosts]member.Time
 	sentAt [maxHosts][maxHosts]instant
+	// When a host last took in that a sender serves in another line of views.
+	opposed [maxHosts][maxHosts]instant
 	// The incarnation of which a sender said that it is fenced.
 	fenced [maxHosts][maxHosts]member.Incarnation
 	proof  [maxHosts]member.Time // when something outside answered, by the host's clock

@@ -93,6 +93,9 @@ func (w *World) traceFrame(h *host, a arrival, m *member.Message, v member.Verdi
 		if b.Amnesiac {
 			text += " amnesiac"
 		}
+		if b.Alone {
+			text += " warns"
+		}
 	case *member.ViewHeader:
 		text = fmt.Sprintf("view %s on %s voters {%s}: %s", number(b.Epoch), number(b.Parent.Epoch), nodes(b.Voters), b.Reason)
 	case *member.Fetch:
