@@ -81,11 +81,9 @@ func (m *Member) sole() bool {
 }
 
 // warned reports whether the warning has been out for so long that the lease
-// of whoever hears it is over. Who served when it was heard last, and did not
-// hear the warning for P after that, has lost touch.
+// of whoever hears it is over.
 func (m *Member) warned() bool {
-	return m.warnedAt != 0 && m.now-m.warnedAt >= m.patience()+2*m.cfg.Interval &&
-		(m.rivalAt == 0 || m.now-m.rivalAt >= 2*m.patience())
+	return m.warnedAt != 0 && m.now-m.warnedAt >= m.patience()+2*m.cfg.Interval
 }
 
 // probe asks for evidence while this node may need it soon.

@@ -57,7 +57,7 @@ var mutations = []mutation{
 	{"rival", "A4: who hears another serve alone stops", []edit{
 		{"m.mute() || m.rivalled() {", "m.mute() {"}}},
 	{"warned", "A4: who did not hear the warnings has lost touch by then", []edit{
-		{"m.now-m.rivalAt >= 2*m.patience()", "m.now-m.rivalAt >= 0"}}},
+		{"m.serves() || m.opposed() || !decided", "m.serves() || !decided"}}},
 	{"hearsay", "A4: who does not serve speaks for those that do", []edit{
 		{"if hb.Echoes[left.first()-1].Heard != 0 {", "if false {"}}},
 	{"extend", "A6: something outside answers who extends its lease", []edit{
