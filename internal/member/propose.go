@@ -207,8 +207,8 @@ func (m *Member) leads() bool {
 // promises has the time to use them.
 func (m *Member) contestedUntil() Time {
 	by := m.wanted.promised.Proposer()
-	if by == m.cfg.Self || by == m.coordinator() || !m.attends(by) {
-		return 0
+	if by == m.cfg.Self || m.wanted.promised == m.acceptedEpoch().next(by) || !m.attends(by) {
+		return 0 // a ballot that came with a view (V4) was not asked for
 	}
 	return m.promisedAt + 2*m.cfg.Interval + m.retry
 }
