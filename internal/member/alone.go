@@ -80,8 +80,11 @@ func (m *Member) sole() bool {
 // warned reports whether the warning has been out for so long that the lease
 // of whoever hears it is over.
 func (m *Member) warned() bool {
-	return m.warnedAt != 0 && m.now-m.warnedAt >= m.patience()+2*m.cfg.Interval
+	return m.warnedAt != 0 && m.now-m.warnedAt >= m.warning()
 }
+
+// warning is how long that is.
+func (m *Member) warning() Time { return m.patience() + 2*m.cfg.Interval }
 
 // probe asks for evidence while this node may need it soon.
 func (m *Member) probe() {

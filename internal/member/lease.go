@@ -103,6 +103,14 @@ func serving(s State) bool { return s == Serving || s == Draining || s == Leavin
 // come back with the next heartbeat: the others may hear a node that cannot
 // hear them, and wait for its word (clause P1).
 func (m *Member) lapse() {
+	if !m.serves() || m.now < m.lapsesAt() || m.now < m.graceUntil && !m.lapsed() {
+		return
+	}
+	m.fence("its lease ran out: too few of the others answer")
+}
+
+// lapsesAt is when that is, as far as is known.
+func (m *Member) lapsesAt() Time {
 	end := m.leaseEnd()
 	switch n := m.other(); {
 	case n == 0 || m.present(n):
@@ -111,10 +119,7 @@ func (m *Member) lapse() {
 		end += 5 * m.cfg.Interval / 2 // it may go on alone before that …
 	default: // … or the other may, if it hears this word while its own lease stands (clause A1)
 	}
-	if !m.serves() || m.now < end || m.now < m.graceUntil && !m.lapsed() {
-		return
-	}
-	m.fence("its lease ran out: too few of the others answer")
+	return end
 }
 
 // lapsed reports whether this node is the only voter, and its lease ran out since
