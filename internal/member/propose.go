@@ -2,8 +2,8 @@ package member
 
 // propose changes the view where it is not what it should be (clause V5).
 func (m *Member) propose() {
-	if !m.voting() {
-		return
+	if !m.voting() || m.reading {
+		return // what comes next may say that it has all been done
 	}
 	m.probe()
 	if !m.voters().Has(m.cfg.Self) && !m.alone() || m.disputed() {
