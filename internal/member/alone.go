@@ -60,7 +60,8 @@ func (m *Member) warns() bool {
 		m.warnedAt = 0
 		return false
 	}
-	decided := a != nil && a.Alone && a.Voters.Has(m.cfg.Self) || m.sole()
+	// One that follows another line does not: who leads that would wait for it.
+	decided := (a != nil && a.Alone && a.Voters.Has(m.cfg.Self) || m.sole()) && !m.overtaken()
 	if m.serves() || !decided && (n == 0 || !m.givenUp(n) && (m.silence(n) < m.quiet() || m.evidence <= m.lastWord(n))) {
 		m.warnedAt = 0
 		return false
