@@ -60,7 +60,8 @@ func (m *Member) warns() bool {
 		m.warnedAt = 0
 		return false
 	}
-	decided := a != nil && a.Alone && a.Voters.Has(m.cfg.Self) || m.sole()
+	// One that follows another line does not: who leads that would wait for it.
+	decided := (a != nil && a.Alone && a.Voters.Has(m.cfg.Self) || m.sole()) && !m.overtaken()
 	// One that was stopped, or without a link, may have missed what the other says
 	// in every interval.
 	unsure := m.now < max(m.graceUntil, m.linkedAt+m.grace())
@@ -83,8 +84,11 @@ func (m *Member) sole() bool {
 // warned reports whether the warning has been out for so long that the lease
 // of whoever hears it is over.
 func (m *Member) warned() bool {
-	return m.warnedAt != 0 && m.now-m.warnedAt >= m.patience()+2*m.cfg.Interval
+	return m.warnedAt != 0 && m.now-m.warnedAt >= m.warning()
 }
+
+// warning is how long that is.
+func (m *Member) warning() Time { return m.patience() + 2*m.cfg.Interval }
 
 // probe asks for evidence while this node may need it soon.
 func (m *Member) probe() {

@@ -121,6 +121,14 @@ func serving(s State) bool { return s == Serving || s == Draining || s == Leavin
 // come back with the next heartbeat: the others may hear a node that cannot
 // hear them, and wait for its word (clause P1).
 func (m *Member) lapse() {
+	if !m.serves() || m.now < m.lapsesAt() || m.now < m.graceUntil && !m.lapsed() {
+		return
+	}
+	m.fence("its lease ran out: too few of the others answer")
+}
+
+// lapsesAt is when that is, as far as is known.
+func (m *Member) lapsesAt() Time {
 	end := m.leaseEnd()
 	switch n := m.other(); {
 	case n == 0 || m.present(n):
@@ -129,10 +137,7 @@ func (m *Member) lapse() {
 		end += 5 * m.cfg.Interval / 2 // it may go on alone before that …
 	default: // … or the other may, if it hears this word while its own lease stands (clause A1)
 	}
-	if !m.serves() || m.now < end || m.now < m.graceUntil && !m.lapsed() {
-		return
-	}
-	m.fence("its lease ran out: too few of the others answer")
+	return end
 }
 
 // lapsed reports whether this node is the only voter, and its lease ran out since
@@ -187,7 +192,7 @@ func (m *Member) rejoin() {
 	if m.leaveBy != 0 || m.held != "" || m.cfg.Cluster&^m.carrier != 0 || m.now-m.bornAt < 2*m.cfg.Lease {
 		return
 	}
-	if m.state == Joining && m.wasPutOut() {
+	if m.state == Joining && (m.wasPutOut() || m.keptStill()) {
 		m.reincarnate()
 	}
 	if m.state != Fenced || m.unfit() && m.sent < m.fencedSince {
@@ -215,6 +220,11 @@ func (m *Member) wasPutOut() bool {
 	}
 	return false
 }
+
+// keptStill reports whether this incarnation has kept still for another host with
+// its id, and may speak again: the others, which met that host meanwhile, may
+// have taken this incarnation for an earlier one, and never believe it (clause M4).
+func (m *Member) keptStill() bool { return m.stillUntil > m.bornAt && !m.impostor() }
 
 func (m *Member) reincarnate() {
 	m.ownPast, m.previous, m.incarnation = m.previous, m.incarnation, m.draw()

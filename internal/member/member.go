@@ -361,7 +361,10 @@ func (m *Member) Next() Time {
 		soonest(m.lostAt + m.hysteresis())
 	}
 	if m.serves() {
-		soonest(m.leaseEnd() + m.cfg.Interval/2)
+		soonest(m.lapsesAt())
+	}
+	if m.warnedAt != 0 {
+		soonest(m.warnedAt + m.warning())
 	}
 	for _, n := range m.live {
 		p := &m.peers[n]

@@ -77,7 +77,7 @@ type Heartbeat struct {
 	Listed    Set            // nodes in the sender's file
 	Settings  Settings       // digests of what must be equal
 	Carrier   uint8          // interfaces whose link is up
-	Suspects  Set            // voters that the sender has not heard for a lease and the drift margin
+	Suspects  Set            // voters, live nodes and those in its file that the sender has not heard for a lease and the drift margin
 	Weight    uint16         // that the sender's file asks for; 100 is one share
 	Limit     uint16         // the largest weight that the sender's health allows; MaxWeight: any
 	Order     Order          // what somebody asked the sender for, until a view has it

@@ -2,8 +2,8 @@ package member
 
 // propose changes the view where it is not what it should be (clause V5).
 func (m *Member) propose() {
-	if !m.voting() {
-		return
+	if !m.voting() || m.reading {
+		return // what comes next may say that it has all been done
 	}
 	m.probe()
 	if !m.voters().Has(m.cfg.Self) && !m.alone() || m.disputed() {
@@ -214,8 +214,8 @@ func (m *Member) leads() bool {
 // promises has the time to use them.
 func (m *Member) contestedUntil() Time {
 	by := m.wanted.promised.Proposer()
-	if by == m.cfg.Self || by == m.coordinator() || !m.attends(by) {
-		return 0
+	if by == m.cfg.Self || m.wanted.promised == m.acceptedEpoch().next(by) || !m.attends(by) {
+		return 0 // a ballot that came with a view (V4) was not asked for
 	}
 	return m.promisedAt + 2*m.cfg.Interval + m.retry
 }

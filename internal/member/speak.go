@@ -105,7 +105,7 @@ func (m *Member) heardOn(p *peer) (on uint8) {
 }
 
 func (m *Member) suspects() (s Set) {
-	all, lives := m.voters(), Set(0)
+	all, lives := m.voters()|m.cfg.Listed, Set(0)
 	if a := m.wanted.accepted; a != nil {
 		lives = m.livesIn(a)
 	}

@@ -216,6 +216,8 @@ func doDuplicate(w *World, h *host, args []string) error {
 	return nil
 }
 
+// doReload changes a file and has it read: by a process that is stopped when it
+// goes on, as it gets its signals then.
 func doReload(w *World, h *host, args []string) error {
 	for _, arg := range args {
 		key, value, _ := strings.Cut(arg, "=")
@@ -238,11 +240,8 @@ func doReload(w *World, h *host, args []string) error {
 			return fmt.Errorf("no such key: %s", key)
 		}
 	}
-	if h.running() {
-		w.settled()
-		h.process.Reload(h.clock.read(w.now), h.config)
-		w.perform(h)
-	}
+	h.unread = true
+	w.rereads(h)
 	return nil
 }
 

@@ -208,23 +208,6 @@ func (c *coverage) excused(w *World) bool {
 	return false
 }
 
-// retiring reports whether no host of a set that serves is in its own file and
-// those of most of them: who is retired goes, also where nobody else serves.
-func (w *World) retiring(s hostSet) bool {
-	for i, h := range w.hosts {
-		listed := 0
-		for j, other := range w.hosts {
-			if s.has(j) && other.config.Listed.Has(h.id) {
-				listed++
-			}
-		}
-		if s.has(i) && w.weight(h) > 0 && h.config.Listed.Has(h.id) && 2*listed > s.len() {
-			return false
-		}
-	}
-	return true
-}
-
 // covered notes that a host handles other buckets than before.
 func (c *coverage) covered(w *World, h *host, before, now uint64) {
 	c.check(w)

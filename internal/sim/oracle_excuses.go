@@ -103,3 +103,41 @@ func (c *coverage) undecided(w *World) bool {
 	}
 	return false
 }
+
+// retiring reports whether the voters let no host of a set serve: who is retired
+// goes, also where nobody else serves.
+func (w *World) retiring(s hostSet) bool {
+	for i, h := range w.hosts {
+		if s.has(i) && w.weight(h) > 0 && h.config.Listed.Has(h.id) && w.admits(s, h) {
+			return false
+		}
+	}
+	return true
+}
+
+// admits reports whether the voters in a set let a host serve: it is not missing
+// in the files of a majority of all voters (clause V6); and if they do not listen
+// to it for having been in the view or a voter, it is in the files of a majority
+// (clause P3).
+func (w *World) admits(s hostSet, h *host) bool {
+	known := false
+	for _, v := range []*member.View{w.oracle.chosen.newest, w.oracle.latest} {
+		known = known || v != nil && (v.Members[h.id-1].Incarnation != 0 || (v.Voters|v.OldVoters).Has(h.id))
+	}
+	var with, without member.Set
+	for i, other := range w.hosts {
+		switch {
+		case !s.has(i):
+		case other.config.Listed.Has(h.id):
+			with = with.With(other.id)
+		default:
+			without = without.With(other.id)
+		}
+	}
+	for _, voters := range w.oracle.voters() {
+		if 2*(without&voters).Len() > voters.Len() || !known && 2*(with&voters).Len() <= voters.Len() {
+			return false
+		}
+	}
+	return true
+}

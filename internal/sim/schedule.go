@@ -123,11 +123,8 @@ func (w *World) repair() {
 	w.hush()
 	w.Do("heal")
 	for _, h := range w.hosts {
-		h.config.Listed = w.listed
-		if h.running() {
-			h.process.Reload(h.clock.read(w.now), h.config)
-			w.perform(h)
-		}
+		h.config.Listed, h.unread = w.listed, true
+		w.rereads(h)
 	}
 	for _, h := range w.hosts {
 		w.Do("unfence " + h.name)
@@ -138,8 +135,6 @@ func (w *World) repair() {
 			w.Do("resume " + h.name)
 			if h.process == nil {
 				w.Do("start " + h.name)
-			} else {
-				w.Do("reload " + h.name)
 			}
 		case h.process == nil && h.config.Listed.Has(h.id):
 			w.Do("start " + h.name)
