@@ -310,8 +310,10 @@ func (m *Member) Different(n NodeID) (indexes []int) {
 func (m *Member) silence(n NodeID) Time { return m.now - max(m.lastWord(n), m.started) }
 
 // ungranted is for how long this node has not heard what it could have granted
-// a lease with: a heartbeat of the incarnation in the view accepted last. What
-// it may have granted before it started counts as heard then (clause R2).
+// a lease with: a heartbeat of the incarnation in the view accepted last, after
+// that had proved itself (clause L3). One that this node has not met was granted
+// nothing since it started; what may have been before counts as heard then
+// (clause R2).
 func (m *Member) ungranted(n NodeID) Time {
 	p, a := &m.peers[n], m.wanted.accepted
 	if p.shunned != 0 {
@@ -321,15 +323,8 @@ func (m *Member) ungranted(n NodeID) Time {
 		return m.silence(n)
 	}
 	last := m.started
-	if i := a.Members[n-1].Incarnation; i != 0 {
-		switch i {
-		case p.incarnation:
-			last = max(last, p.arrived)
-		case p.candidate:
-			last = max(last, p.candArrived)
-		case p.listed:
-			last = max(last, p.listedAt)
-		}
+	if i := a.Members[n-1].Incarnation; i != 0 && i == p.incarnation {
+		last = max(last, p.arrived)
 	}
 	return m.now - last
 }
