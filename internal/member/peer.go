@@ -15,7 +15,7 @@ type peer struct {
 	candKnows   bool                // it has accepted a view
 	warnedAt    Time                // when it last warned that it may go on alone
 	hb          Heartbeat           // the newest of incarnation
-	met         Time                // when it proved to be alive
+	met         Time                // when it proved to be alive, or was heard again after P
 	arrived     Time                // of hb, this node's clock
 	heard       [MaxInterfaces]Time // newest arrival by interface, this node's clock
 	stamps      [MaxInterfaces]Time // newest Sent by interface, the peer's clock
@@ -183,6 +183,9 @@ func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verd
 		m.note(msg.From)
 		fresh = true
 	} else if iface < MaxInterfaces && hb.Sent > p.stamps[iface] {
+		if arrived-p.arrived >= m.patience() {
+			p.met = m.now // what it echoed meanwhile did not arrive
+		}
 		if p.rival != 0 && m.now-p.rival < 1e9 {
 			p.duplicate, p.rival = m.now, 0
 		}
