@@ -107,8 +107,9 @@ func (m *Member) promisers() Set {
 		if m.hears(n) && max(p.hb.Accepted.Epoch, p.hb.Active.Epoch) >= ballot {
 			return 0 // a later view is known of
 		}
-		// Before the first view only those count that have the same nodes in their files.
-		if p.hb.Promised == ballot && m.hears(n) && (p.hb.Accepted.Epoch != 0 || p.hb.Listed == m.cfg.Listed) {
+		// For the first view only those count that have the same nodes in their files.
+		first := m.wanted.accepted == nil && p.hb.Accepted.Epoch == 0
+		if p.hb.Promised == ballot && m.hears(n) && (!first || p.hb.Listed == m.cfg.Listed) {
 			by = by.With(n)
 		}
 	}
