@@ -238,11 +238,9 @@ func doReload(w *World, h *host, args []string) error {
 			return fmt.Errorf("no such key: %s", key)
 		}
 	}
-	if h.running() {
-		w.settled()
-		h.process.Reload(h.clock.read(w.now), h.config)
-		w.perform(h)
-	}
+	h.reread = true
+	w.settled()
+	w.reload(h)
 	return nil
 }
 

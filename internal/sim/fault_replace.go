@@ -52,7 +52,7 @@ func (w *World) succeeds(h *host) {
 	w.notef("%s: a new process goes on", h.name)
 	h.process, h.paused = next, false
 	h.agent = agent{sweeping: h.agent.sweeping, since: h.agent.since, limit: ^uint16(0)} // of its health it tells in any case
-	h.known, h.held = 0xff, false                                                        // what the agent tells each process
+	h.known, h.held, h.reread = 0xff, false, false                                       // what the agent tells each process
 	h.due, h.tickAt = never, never
 	w.catchUp(h)
 	w.inform(h)

@@ -61,6 +61,7 @@ type host struct {
 	stuck  bool    // the agent is …
 	fenced instant // … and since when it is, or is no more
 	held   bool    // the process was told that it is
+	reread bool    // the process is to read its file, and has not yet
 	takeover
 	leaving bool         // it was told to leave
 	acted   member.Epoch // newest epoch that its data plane was given buckets of
@@ -100,7 +101,7 @@ func (w *World) start(h *host) {
 	h.life++
 	h.born = w.now
 	h.paused, h.torn, h.tear, h.waking, h.saved, h.proof = false, -1, 0, false, 0, false
-	h.killed, h.leaving, h.stuck, h.held = false, false, false, false
+	h.killed, h.leaving, h.stuck, h.held, h.reread = false, false, false, false, false
 	h.plane.deadline = 0 // a process ends the lease that it finds (clause S3)
 	w.oracle.refresh(w, h)
 	h.process = member.New(h.config, h.disk.content, h.clock.read(w.now), h.random.Uint64)
@@ -159,6 +160,17 @@ func (w *World) hold(h *host) {
 	} else {
 		h.process.Resume(now)
 	}
+	w.perform(h)
+}
+
+// reload has the process read its file, if it is to: a signal waits for one that
+// is stopped.
+func (w *World) reload(h *host) {
+	if !h.running() || !h.reread {
+		return
+	}
+	h.reread = false
+	h.process.Reload(h.clock.read(w.now), h.config)
 	w.perform(h)
 }
 

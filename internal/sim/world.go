@@ -184,6 +184,7 @@ func (w *World) inform(h *host) {
 	}
 	w.tell(h)
 	w.hold(h)
+	w.reload(h)
 	w.heed(h)
 	if h.running() && h.proof {
 		h.proof = false
