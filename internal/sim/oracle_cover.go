@@ -33,6 +33,7 @@ type coverage struct {
 	since   instant           // when the quorum could act
 	begun   instant           // when there was one again
 	peace   instant           // until when it could not be held to anything
+	spared  bool              // it cannot, as things are: see exempt
 	heeds   bool              // others that may serve were in touch with it
 	next    instant           // when check is due, if nothing happens before
 	within  [maxHosts]instant // since when a host has been in some quorum; never: it is not
@@ -92,6 +93,9 @@ func (w *World) moveBound() instant {
 // conditions is called whenever something changed that decides who can hear
 // whom, or who is needed.
 func (c *coverage) conditions(w *World) {
+	if c.spared { // until now
+		c.peace = max(c.peace, w.now)
+	}
 	for i, h := range w.hosts {
 		c.examine(w, i, h)
 	}
@@ -130,6 +134,7 @@ func (c *coverage) conditions(w *World) {
 			c.within[i] = max(w.now, c.since)
 		}
 	}
+	c.spared = c.quorum != 0 && c.exempt(w)
 }
 
 // gaveUp checks invariant 3 for a node that ends its own lease. One that leaves
@@ -183,7 +188,7 @@ func (c *coverage) shunning(w *World) instant {
 // partition: available nothing is asked of it: whoever hears a warning stops
 // (clause A4), and how long that may take has no bound of its own here.
 func (c *coverage) excused(w *World) bool {
-	if w.retiring(c.quorum) || c.relayed(w) || c.undecided(w) {
+	if c.exempt(w) {
 		return true
 	}
 	for i, h := range w.hosts {
@@ -204,23 +209,6 @@ func (c *coverage) excused(w *World) bool {
 		}
 	}
 	return false
-}
-
-// retiring reports whether no host of a set that serves is in its own file and
-// those of most of them: who is retired goes, also where nobody else serves.
-func (w *World) retiring(s hostSet) bool {
-	for i, h := range w.hosts {
-		listed := 0
-		for j, other := range w.hosts {
-			if s.has(j) && other.config.Listed.Has(h.id) {
-				listed++
-			}
-		}
-		if s.has(i) && w.weight(h) > 0 && h.config.Listed.Has(h.id) && 2*listed > s.len() {
-			return false
-		}
-	}
-	return true
 }
 
 // covered notes that a host handles other buckets than before.

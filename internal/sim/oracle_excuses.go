@@ -74,3 +74,43 @@ func (c *coverage) undecided(w *World) bool {
 	}
 	return false
 }
+
+// exempt reports whether nothing can be asked of the quorum as things are. What
+// is asked later counts from the end of that.
+func (c *coverage) exempt(w *World) bool {
+	return w.retiring(c.quorum) || c.relayed(w) || c.undecided(w)
+}
+
+// retiring reports whether no host of a set that serves is in its own file and in
+// those of the voters: who is retired goes, also where nobody else serves.
+func (w *World) retiring(s hostSet) bool {
+	for i, h := range w.hosts {
+		if s.has(i) && w.weight(h) > 0 && h.config.Listed.Has(h.id) && w.wanted(s, h) {
+			return false
+		}
+	}
+	return true
+}
+
+// wanted reports whether the voters of a set let a host serve by their files
+// (clause V6): one that the view has, or had, unless a majority has it not; any
+// other is heard only by those that have it, and needs a majority (clause P3).
+func (w *World) wanted(s hostSet, h *host) bool {
+	for _, voters := range w.oracle.voters() {
+		with, without := 0, 0
+		for i, other := range w.hosts {
+			switch {
+			case !s.has(i) || !voters.Has(other.id):
+			case other.config.Listed.Has(h.id):
+				with++
+			default:
+				without++
+			}
+		}
+		known := voters.Has(h.id) || w.oracle.latest.Members[h.id-1].Incarnation != 0
+		if 2*without > voters.Len() || !known && 2*with <= voters.Len() {
+			return false
+		}
+	}
+	return true
+}
