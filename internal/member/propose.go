@@ -29,12 +29,33 @@ func (m *Member) propose() {
 		m.desired = m.now
 	}
 	switch {
-	case !m.turn():
+	case !m.turn() || next != nil && m.early(parent, next):
 	case next != nil && enough(by, parent, next):
 		m.publish(next)
 	default:
 		m.prepare()
 	}
+}
+
+// novice reports whether this node has learned of the voters so lately that it may
+// vote nobody out without word (clause V6).
+func (m *Member) novice() bool {
+	a := m.wanted.accepted
+	return a != nil && m.now-a.votersSince < m.patience()
+}
+
+// early reports whether this node could not accept yet what it would propose: it
+// leaves that to those who can, and does not outbid them (clause V5).
+func (m *Member) early(parent *View, next *ViewHeader) bool {
+	if parent == nil || next.Alone || !m.novice() {
+		return false
+	}
+	for i, e := range next.Members {
+		if e.State == Lost && parent.Members[i].Live() {
+			return true
+		}
+	}
+	return false
 }
 
 // disputed reports whether there is no view yet, and a node is heard whose file
@@ -218,7 +239,7 @@ func (m *Member) contestedUntil() Time {
 // so that its failure costs no extra round (clause V5).
 func (m *Member) prepareEarly() {
 	c := m.coordinator()
-	if c == 0 || c == m.cfg.Self || m.around(c) && (m.attends(c) || !m.hears(c)) || m.rank() != 0 {
+	if c == 0 || c == m.cfg.Self || m.novice() || m.around(c) && (m.attends(c) || !m.hears(c)) || m.rank() != 0 {
 		return
 	}
 	if m.wanted.promised.Proposer() != m.cfg.Self || m.wanted.promised <= m.spent {
