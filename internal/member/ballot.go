@@ -170,6 +170,9 @@ func (m *Member) activate(v *View) {
 	prev := m.active
 	m.frozen = 0
 	serving := m.serves()
+	if !serving || prev == nil || prev.Grants() != v.Grants() {
+		m.grantedSince = m.now
+	}
 	m.active, m.activeSince = v, m.now
 	m.changed = true
 	m.logf("view %v: %s", v.Epoch, v.Reason)

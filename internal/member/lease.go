@@ -128,13 +128,13 @@ func (m *Member) lapsed() bool {
 	return m.rivalAt > m.deadline-m.cfg.Lease || m.now-m.deadline > m.patience()
 }
 
-// leaseEnd is when the lease runs out, or must have begun: a new view may take
-// other grants.
+// leaseEnd is when the lease runs out, or must have begun: where a new view takes
+// other grants. One that takes the same does not put that off.
 func (m *Member) leaseEnd() Time {
-	if m.renewed > m.activeSince || m.sole() && m.deadline != 0 {
+	if m.renewed > m.grantedSince || m.sole() && m.deadline != 0 {
 		return m.deadline
 	}
-	return max(m.deadline, m.activeSince+m.cfg.Lease)
+	return max(m.deadline, m.grantedSince+m.cfg.Lease)
 }
 
 // fence ends this node's right to its buckets, and says so (clause S3).
