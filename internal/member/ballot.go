@@ -105,7 +105,7 @@ func (m *Member) outOf(v *View, n NodeID, i Incarnation, fork bool) bool {
 	case m.gone(n, i):
 		return true
 	case n == m.cfg.Self:
-		return false
+		return fork && m.active == nil // it never acted on a, and will not
 	case fork && m.peers[n].incarnation == i && m.follows(n, v):
 		return true
 	case !fork && e.State == Fenced && e.Incarnation == i:
