@@ -37,12 +37,9 @@ func (m *Member) propose() {
 	}
 }
 
-// novice reports whether this node has learned of the voters so lately that it may
-// vote nobody out without word (clause V6).
-func (m *Member) novice() bool {
-	a := m.wanted.accepted
-	return a != nil && m.now-a.votersSince < m.patience()
-}
+// novice reports whether this node had no memory until so lately that it may vote
+// nobody out without word (clause V6), which others may.
+func (m *Member) novice() bool { return m.recovered != 0 && m.now-m.recovered < m.patience() }
 
 // early reports whether this node could not accept yet what it would propose: it
 // leaves that to those who can, and does not outbid them (clause V5).
