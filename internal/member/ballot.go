@@ -105,7 +105,7 @@ func (m *Member) outOf(v *View, n NodeID, i Incarnation, fork bool) bool {
 	case m.gone(n, i):
 		return true
 	case n == m.cfg.Self:
-		return false
+		return fork && m.active == nil // it never acted on a, and will not
 	case fork && m.peers[n].incarnation == i && m.follows(n, v):
 		return true
 	case !fork && e.State == Fenced && e.Incarnation == i:
@@ -170,6 +170,9 @@ func (m *Member) activate(v *View) {
 	prev := m.active
 	m.frozen = 0
 	serving := m.serves()
+	if !serving || prev == nil || prev.Grants() != v.Grants() {
+		m.grantedSince = m.now
+	}
 	m.active, m.activeSince = v, m.now
 	m.changed = true
 	m.logf("view %v: %s", v.Epoch, v.Reason)

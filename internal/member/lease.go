@@ -151,13 +151,13 @@ func (m *Member) lapsed() bool {
 	return m.rivalAt > m.deadline-m.cfg.Lease || m.now-m.deadline > m.patience()
 }
 
-// leaseEnd is when the lease runs out, or must have begun: a new view may take
-// other grants.
+// leaseEnd is when the lease runs out, or must have begun: where a new view takes
+// other grants. One that takes the same does not put that off.
 func (m *Member) leaseEnd() Time {
-	if m.renewed > m.activeSince || m.sole() && m.deadline != 0 {
+	if m.renewed > m.grantedSince || m.sole() && m.deadline != 0 {
 		return m.deadline
 	}
-	return max(m.deadline, m.activeSince+m.cfg.Lease)
+	return max(m.deadline, m.grantedSince+m.cfg.Lease)
 }
 
 // fence ends this node's right to its buckets, and says so (clause S3).
@@ -265,10 +265,21 @@ func (m *Member) deaf(n NodeID) bool {
 }
 
 // idle is the set of nodes that have not acted for a lease and more on a view
-// that they are in.
+// that they are in: the one in force, or one that may never come into force.
 func (m *Member) idle() Set {
-	if m.active == nil || m.active != m.wanted.accepted || m.now-m.activeSince <= m.cfg.Lease+2*m.cfg.Interval {
+	a, long := m.wanted.accepted, m.cfg.Lease+2*m.cfg.Interval
+	switch {
+	case a == nil || m.active != nil && (m.active != a || m.now-m.activeSince <= long):
 		return 0
+	case m.active != nil:
+		return m.livesIn(a) &^ m.acts
 	}
-	return m.livesIn(m.active) &^ m.acts
+	s := Set(0)
+	for left := m.livesIn(a); left != 0; left &= left - 1 {
+		n := left.first()
+		if p := &m.peers[n]; p.hb.State == Joining && p.incarnation == p.listed && m.now-p.listedAt > long {
+			s = s.With(n)
+		}
+	}
+	return s
 }

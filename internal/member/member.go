@@ -96,6 +96,7 @@ type Member struct {
 	storeSeq                 uint64
 	active                   *View
 	activeSince              Time
+	grantedSince             Time // since when it acts on views that the same grants count for
 	known                    []*View
 	fetching                 fetching
 	deadline, renewed        Time // of the lease: its end, and when that was moved last

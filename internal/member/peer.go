@@ -15,7 +15,7 @@ type peer struct {
 	candKnows   bool                // it has accepted a view
 	warnedAt    Time                // when it last warned that it may go on alone
 	hb          Heartbeat           // the newest of incarnation
-	met         Time                // when it proved to be alive
+	met         Time                // when it proved to be alive, or was heard again after P
 	arrived     Time                // of hb, this node's clock
 	heard       [MaxInterfaces]Time // newest arrival by interface, this node's clock
 	stamps      [MaxInterfaces]Time // newest Sent by interface, the peer's clock
@@ -185,6 +185,9 @@ func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verd
 		m.note(msg.From)
 		fresh = true
 	} else if iface < MaxInterfaces && hb.Sent > p.stamps[iface] {
+		if arrived-p.arrived >= m.patience() {
+			p.met = m.now // what it echoed meanwhile did not arrive
+		}
 		if p.rival != 0 && m.now-p.rival < 1e9 {
 			p.duplicate, p.rival = m.now, 0
 		}
@@ -319,8 +322,10 @@ func (m *Member) Different(n NodeID) (indexes []int) {
 func (m *Member) silence(n NodeID) Time { return m.now - max(m.lastWord(n), m.started) }
 
 // ungranted is for how long this node has not heard what it could have granted
-// a lease with: a heartbeat of the incarnation in the view accepted last. What
-// it may have granted before it started counts as heard then (clause R2).
+// a lease with: a heartbeat of the incarnation in the view accepted last, after
+// that had proved itself (clause L3). One that this node has not met was granted
+// nothing since it started; what may have been before counts as heard then
+// (clause R2).
 func (m *Member) ungranted(n NodeID) Time {
 	p, a := &m.peers[n], m.wanted.accepted
 	if p.shunned != 0 {
@@ -330,15 +335,8 @@ func (m *Member) ungranted(n NodeID) Time {
 		return m.silence(n)
 	}
 	last := m.started
-	if i := a.Members[n-1].Incarnation; i != 0 {
-		switch i {
-		case p.incarnation:
-			last = max(last, p.arrived)
-		case p.candidate:
-			last = max(last, p.candArrived)
-		case p.listed:
-			last = max(last, p.listedAt)
-		}
+	if i := a.Members[n-1].Incarnation; i != 0 && i == p.incarnation {
+		last = max(last, p.arrived)
 	}
 	return m.now - last
 }

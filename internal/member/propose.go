@@ -29,12 +29,30 @@ func (m *Member) propose() {
 		m.desired = m.now
 	}
 	switch {
-	case !m.turn():
+	case !m.turn() || next != nil && m.early(parent, next):
 	case next != nil && enough(by, parent, next):
 		m.publish(next)
 	default:
 		m.prepare()
 	}
+}
+
+// novice reports whether this node had no memory until so lately that it may vote
+// nobody out without word (clause V6), which others may.
+func (m *Member) novice() bool { return m.recovered != 0 && m.now-m.recovered < m.patience() }
+
+// early reports whether this node could not accept yet what it would propose: it
+// leaves that to those who can, and does not outbid them (clause V5).
+func (m *Member) early(parent *View, next *ViewHeader) bool {
+	if parent == nil || next.Alone || !m.novice() {
+		return false
+	}
+	for i, e := range next.Members {
+		if e.State == Lost && parent.Members[i].Live() {
+			return true
+		}
+	}
+	return false
 }
 
 // disputed reports whether there is no view yet, and a node is heard whose file
@@ -114,8 +132,9 @@ func (m *Member) promisers() Set {
 		if m.hears(n) && max(p.hb.Accepted.Epoch, p.hb.Active.Epoch) >= ballot {
 			return 0 // a later view is known of
 		}
-		// Before the first view only those count that have the same nodes in their files.
-		if p.hb.Promised == ballot && m.hears(n) && (p.hb.Accepted.Epoch != 0 || p.hb.Listed == m.cfg.Listed) {
+		// For the first view only those count that have the same nodes in their files.
+		first := m.wanted.accepted == nil && p.hb.Accepted.Epoch == 0
+		if p.hb.Promised == ballot && m.hears(n) && (!first || p.hb.Listed == m.cfg.Listed) {
 			by = by.With(n)
 		}
 	}
@@ -224,7 +243,7 @@ func (m *Member) contestedUntil() Time {
 // so that its failure costs no extra round (clause V5).
 func (m *Member) prepareEarly() {
 	c := m.coordinator()
-	if c == 0 || c == m.cfg.Self || m.around(c) && (m.attends(c) || !m.hears(c)) || m.rank() != 0 {
+	if c == 0 || c == m.cfg.Self || m.novice() || m.around(c) && (m.attends(c) || !m.hears(c)) || m.rank() != 0 {
 		return
 	}
 	if m.wanted.promised.Proposer() != m.cfg.Self || m.wanted.promised <= m.spent {

@@ -116,7 +116,7 @@ func Restore(cfg Config, data []byte, now Time, random func() uint64) (*Member, 
 	m.reading = true // what came meanwhile comes first
 	m.incarnation, m.previous, m.state = s.Incarnation, s.Previous, s.State
 	m.amnesiac, m.forgot, m.spent = s.Amnesiac, s.Forgot, s.Spent
-	m.activeSince, m.deadline = s.ActiveSince, s.Deadline
+	m.activeSince, m.grantedSince, m.deadline = s.ActiveSince, s.ActiveSince, s.Deadline
 	m.fencedSince, m.unfitAt = s.FencedSince, s.UnfitAt
 	m.stale, m.inView, m.given, m.order, m.limit = s.Stale, s.InView, s.Given, s.Order, s.Limit
 	m.active, m.tabled, m.frozen = m.restored(s.Active), m.restored(s.Tabled), s.Frozen

@@ -77,10 +77,11 @@ func (m *Member) ended(v *View) (s Set) {
 }
 
 // grants reports whether an echo extends the lease of an incarnation: only if
-// it lives in the view that this node has accepted (clause L5).
+// it lives in the view that this node has accepted (clause L5), and has proved
+// itself (clause L3).
 func (m *Member) grants(n NodeID, i Incarnation) bool {
-	a := m.wanted.accepted
-	return a != nil && m.voting() && a.holds(n, i) && m.peers[n].shunned == 0
+	a, p := m.wanted.accepted, &m.peers[n]
+	return a != nil && m.voting() && a.holds(n, i) && i == p.incarnation && p.shunned == 0
 }
 
 // echo is what this node last heard of another: with it a new incarnation can

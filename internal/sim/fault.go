@@ -241,6 +241,7 @@ func doReload(w *World, h *host, args []string) error {
 		}
 	}
 	h.unread = true
+	w.settled()
 	w.rereads(h)
 	return nil
 }

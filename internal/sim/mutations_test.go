@@ -10,8 +10,7 @@ var mutations = []mutation{
 	{"restart", "R2: silence after a start; what may have been granted counts as heard", []edit{
 		{"return m.now < m.started+m.patience()", "return false"},
 		{"return m.now - max(m.lastWord(n), m.started)", "return m.now - m.lastWord(n)"},
-		{"last := m.started", "last := Time(0)"},
-		{"last = max(last, p.listedAt)", "last += 0"}}},
+		{"last := m.started", "last := Time(0)"}}},
 	{"disk", "R1: on disk before it is said", []edit{
 		{"Suspects: m.suspects(), Promised: m.durable.promised", "Suspects: m.suspects(), Promised: m.wanted.promised"},
 		{"if a := m.durable.accepted; a != nil {\n\t\tm.body.Accepted", "if a := m.wanted.accepted; a != nil {\n\t\tm.body.Accepted"}}},

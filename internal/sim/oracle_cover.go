@@ -33,6 +33,7 @@ type coverage struct {
 	since   instant           // when the quorum could act
 	begun   instant           // when there was one again
 	peace   instant           // until when it could not be held to anything
+	spared  bool              // it cannot, as things are: see exempt
 	heeds   bool              // others that may serve were in touch with it
 	relays  bool              // recordings told it of others
 	next    instant           // when check is due, if nothing happens before
@@ -93,6 +94,9 @@ func (w *World) moveBound() instant {
 // conditions is called whenever something changed that decides who can hear
 // whom, or who is needed.
 func (c *coverage) conditions(w *World) {
+	if c.spared { // until now
+		c.peace = max(c.peace, w.now)
+	}
 	for i, h := range w.hosts {
 		c.examine(w, i, h)
 	}
@@ -132,6 +136,7 @@ func (c *coverage) conditions(w *World) {
 			c.within[i] = max(w.now, c.since)
 		}
 	}
+	c.spared = c.quorum != 0 && c.exempt(w)
 }
 
 // gaveUp checks invariant 3 for a node that ends its own lease. One that leaves
@@ -185,7 +190,7 @@ func (c *coverage) shunning(w *World) instant {
 // partition: available nothing is asked of it: whoever hears a warning stops
 // (clause A4), and how long that may take has no bound of its own here.
 func (c *coverage) excused(w *World) bool {
-	if w.retiring(c.quorum) || c.relayed(w) || c.undecided(w) {
+	if c.exempt(w) {
 		return true
 	}
 	for i, h := range w.hosts {

@@ -104,6 +104,12 @@ func (c *coverage) undecided(w *World) bool {
 	return false
 }
 
+// exempt reports whether nothing can be asked of the quorum as things are. What
+// is asked later counts from the end of that.
+func (c *coverage) exempt(w *World) bool {
+	return w.retiring(c.quorum) || c.relayed(w) || c.undecided(w)
+}
+
 // retiring reports whether the voters let no host of a set serve: who is retired
 // goes, also where nobody else serves.
 func (w *World) retiring(s hostSet) bool {
