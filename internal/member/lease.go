@@ -169,7 +169,7 @@ func (m *Member) rejoin() {
 	if m.leaveBy != 0 || m.held != "" || m.cfg.Cluster&^m.carrier != 0 || m.now-m.bornAt < 2*m.cfg.Lease {
 		return
 	}
-	if m.state == Joining && m.wasPutOut() {
+	if m.state == Joining && (m.wasPutOut() || m.keptStill()) {
 		m.reincarnate()
 	}
 	if m.state != Fenced || m.unfit() && m.sent < m.fencedSince {
@@ -197,6 +197,11 @@ func (m *Member) wasPutOut() bool {
 	}
 	return false
 }
+
+// keptStill reports whether this incarnation has kept still for another host with
+// its id, and may speak again: the others, which met that host meanwhile, may
+// have taken this incarnation for an earlier one, and never believe it (clause M4).
+func (m *Member) keptStill() bool { return m.stillUntil > m.bornAt && !m.impostor() }
 
 func (m *Member) reincarnate() {
 	m.ownPast, m.previous, m.incarnation = m.previous, m.incarnation, m.draw()
