@@ -135,9 +135,11 @@ func (m *Member) newest(by Set) (*View, bool) {
 		if o != nil && m.wanted.accepted != nil && o.Lineage != m.wanted.accepted.Lineage && m.serves() {
 			continue // whoever comes back with it follows this node (clause A5)
 		}
-		if o != nil && m.wanted.accepted != nil && o.Lineage != m.wanted.accepted.Lineage {
+		if o != nil && m.wanted.accepted != nil && o.Lineage != m.wanted.accepted.Lineage && !m.amnesiac {
 			return nil, false // this node follows, when it learns that it is in force
 		}
+		// One without memory takes it over: its earlier life may have acted on it, and
+		// nobody else know that it was in force (clause R3).
 		id, v = a, o
 	}
 	return v, v != nil || id == (ViewID{})
