@@ -70,16 +70,17 @@ func (m *Member) disputed() bool {
 	return false
 }
 
-// overtaken reports whether this node does not serve and knows of a later view
-// of another lineage: it may be in force, and is followed or outlived (A1), but
-// not ignored (clause A4).
+// overtaken reports whether this node does not serve and knows of a view of
+// another lineage that is later, or in force: it is followed or outlived (A1), but
+// not ignored (clause A4). Those who serve in an earlier one move on above this
+// node's when they hear of it (A5), and would not follow it.
 func (m *Member) overtaken() bool {
 	a := m.wanted.accepted
 	if a == nil || m.serves() {
 		return false
 	}
 	for _, v := range m.known {
-		if v.Epoch > a.Epoch && v.Lineage != a.Lineage && !m.forgotten(v) {
+		if v.Lineage != a.Lineage && (v.Epoch > a.Epoch || v == m.active) && !m.forgotten(v) {
 			return true
 		}
 	}
@@ -93,12 +94,14 @@ func (m *Member) abandons(next *ViewHeader) bool {
 	return next != nil && m.sole() && next.live() == 0
 }
 
-// forgotten reports whether all voters of a view say that they hold another.
+// forgotten reports whether all voters of a view say that they hold one of another
+// lineage, as this node does itself; and act on another, unless all do on this one.
 func (m *Member) forgotten(v *View) bool {
-	for left := v.Voters | v.OldVoters; left != 0; left &= left - 1 {
+	for left := (v.Voters | v.OldVoters).Without(m.cfg.Self); left != 0; left &= left - 1 {
 		n := left.first()
 		hb := &m.peers[n].hb
-		if n == m.cfg.Self || !m.hears(n) || hb.Accepted == v.ID() || hb.Active == v.ID() {
+		o := m.find(hb.Accepted)
+		if !m.hears(n) || o != nil && o.Lineage == v.Lineage || hb.Active == v.ID() && v != m.active {
 			return false
 		}
 	}
@@ -158,9 +161,11 @@ func (m *Member) newest(by Set) (*View, bool) {
 		if o != nil && m.wanted.accepted != nil && o.Lineage != m.wanted.accepted.Lineage && m.serves() {
 			continue // whoever comes back with it follows this node (clause A5)
 		}
-		if o != nil && m.wanted.accepted != nil && o.Lineage != m.wanted.accepted.Lineage {
+		if o != nil && m.wanted.accepted != nil && o.Lineage != m.wanted.accepted.Lineage && !m.amnesiac {
 			return nil, false // this node follows, when it learns that it is in force
 		}
+		// One without memory takes it over: its earlier life may have acted on it, and
+		// nobody else know that it was in force (clause R3).
 		id, v = a, o
 	}
 	return v, v != nil || id == (ViewID{})

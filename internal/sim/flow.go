@@ -214,7 +214,7 @@ func (w *World) kept() (s uint64) {
 func (w *World) weight(h *host) uint16 {
 	weight, v := h.config.Weight, w.oracle.latest
 	if v != nil && w.oracle.forgetful(v.Voters) {
-		v = w.oracle.actsOn(h) // what was ordered may be forgotten, too
+		v = w.inForce(h) // what was ordered may be forgotten, too
 	}
 	if v != nil {
 		e := v.Members[h.id-1]

@@ -110,6 +110,28 @@ func (o *oracle) actsOn(h *host) *member.View {
 	return o.byEpoch[member.Epoch(h.plane.tableEpoch)]
 }
 
+// inForce is the view that a host acts on under a lease, or else the newest that
+// another one does: it joins that one. Where nobody does it is the last one of the
+// host's own.
+func (w *World) inForce(h *host) (v *member.View) {
+	for _, other := range w.hosts {
+		u := w.oracle.actsOn(other)
+		if u == nil || !other.plane.leased(other.clock.read(w.now)) {
+			continue
+		}
+		if other == h {
+			return u
+		}
+		if v == nil || u.Epoch > v.Epoch {
+			v = u
+		}
+	}
+	if v == nil {
+		v = w.oracle.actsOn(h)
+	}
+	return v
+}
+
 // together reports whether a frame of one of two hosts had lately arrived at the
 // other.
 func (c *contacts) together(a, b *host, at, within instant) bool {
