@@ -103,12 +103,17 @@ func (s *Schedule) Run(trace io.Writer) *World {
 // rests lets time pass until all is as it should be and stays so for a while; in
 // some runs for as long as that may take at most.
 func (w *World) rests() {
+	quiet := never
 	for latest := w.now + w.rest(); w.now < latest; {
 		if w.Run(w.now + instant(w.Lease)); w.failure != "" {
 			return
 		}
-		if w.unrest() == "" && w.moving() == 0 && w.Seed%8 != 0 {
-			w.Run(w.now + 3*w.patience())
+		switch {
+		case w.unrest() != "" || w.moving() != 0 || w.Seed%8 == 0:
+			quiet = never // a moment between two views is no rest
+		case quiet == never:
+			quiet = w.now
+		case w.now >= quiet+3*w.patience():
 			return
 		}
 	}
