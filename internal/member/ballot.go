@@ -33,7 +33,7 @@ func (m *Member) vote() {
 	}
 	var best *View
 	for _, v := range m.known {
-		if v.Epoch > m.acceptedEpoch() && (v.Epoch >= m.wanted.promised || m.holdsBallot()) &&
+		if v.Epoch > m.acceptedEpoch() && v.Epoch >= m.wanted.promised &&
 			(best == nil || v.Epoch > best.Epoch) && m.acceptable(v) {
 			best = v
 		}
@@ -44,13 +44,6 @@ func (m *Member) vote() {
 			m.push(best)
 		}
 	}
-}
-
-// holdsBallot reports whether what this node has promised is a ballot of its own
-// that it has not used. It is not bound by it: what it proposes under that ballot it
-// builds on whatever it has accepted by then (clause V3).
-func (m *Member) holdsBallot() bool {
-	return m.wanted.promised.Proposer() == m.cfg.Self && m.wanted.promised > m.spent
 }
 
 func (m *Member) acceptedEpoch() Epoch {

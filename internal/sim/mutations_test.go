@@ -44,7 +44,7 @@ var mutations = []mutation{
 	{"newvoters", "V6: leases on the old voters run out first", []edit{
 		{"return m.silent(n) && (v.Alone || m.now-v.votersSince >= m.patience())", "return m.silent(n)"}}},
 	{"promise", "V3: no vote below a promise", []edit{
-		{"(v.Epoch >= m.wanted.promised || m.holdsBallot()) &&", "true &&"}}},
+		{"v.Epoch >= m.wanted.promised &&", "true &&"}}},
 	{"chain", "V5: built on the newest view accepted", []edit{
 		{"parent, known = m.newest(by)", "parent, known = m.wanted.accepted, true"}}},
 	{"evidence", "A2: something outside answers", []edit{
