@@ -227,6 +227,7 @@ func (c *coverage) covered(w *World, h *host, before, now uint64) {
 		w.traceGaps(gained)
 	}
 	c.handled = handled
+	c.check(w) // comes due by itself from here on
 }
 
 // calm is since when nothing has disturbed the quorum: it could act, its voters
