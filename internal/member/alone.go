@@ -56,7 +56,7 @@ func (m *Member) heardElsewhere(n NodeID) bool {
 // warns reports that this node may go on alone, and since when it says so.
 func (m *Member) warns() bool {
 	a, n := m.wanted.accepted, m.other()
-	if m.cfg.Cluster&^m.carrier != 0 { // nobody would hear it
+	if m.cfg.Cluster&^m.carrier != 0 || m.leaveBy != 0 || m.held != "" { // nobody would hear it, or it does not go on
 		m.warnedAt = 0
 		return false
 	}
@@ -121,6 +121,9 @@ func (m *Member) extend() Time {
 	}
 	if last-m.peers[n].echoed >= m.quiet()+m.cfg.Interval {
 		return 0 // it had not heard this node for long, and may go on alone itself
+	}
+	if m.laggedAt != 0 && m.now-m.laggedAt < m.cfg.Lease {
+		return 0 // the other's heartbeats may be here, unread
 	}
 	return m.now + 3*m.cfg.Interval/2
 }

@@ -77,6 +77,7 @@ type Member struct {
 	fencedSince           Time
 	lostAt                Time // since when a path seems lost
 	linkedAt              Time // when a clients' link came up
+	laggedAt              Time // when it last read what had waited for it
 	unfitAt, pathsAt      Time
 	pathsDue              bool   // paths are to be looked at again
 	held                  string // why the node must not be in a view; empty: it may
