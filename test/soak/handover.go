@@ -51,9 +51,9 @@ var parts = []part{
 	{"gateways", connectionsTable, changed(handover.NewGateways, handover.WithoutReturns)},
 	{"recipe", connectionsTable, changed(handover.NewRecipe, whole)},
 	// A node that keeps flows is empty three minutes after their last datagram.
-	{"keep", datagramsTable, datagrams(handover.NewUDP("keep"), handover.WithoutReturns, keepsLimits)},
-	{"move", datagramsTable, datagrams(handover.NewUDP("move"), whole, movesLimits)},
-	{"conntrack", datagramsTable, datagrams(handover.NewUDPGateways, handover.WithoutReturns, keepsLimits)},
+	{"keep", datagramsTable, datagrams(handover.NewUDP("keep"), handover.WithoutReturns, handover.KeepLimits)},
+	{"move", datagramsTable, datagrams(handover.NewUDP("move"), whole, handover.MoveLimits)},
+	{"conntrack", datagramsTable, datagrams(handover.NewUDPGateways, handover.WithoutReturns, handover.KeepLimits)},
 	{"upload", transferTable, transferred(true)},
 	{"download", transferTable, transferred(false)},
 }
