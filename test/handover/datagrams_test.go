@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"bytes"
 	"testing"
 	"time"
 
@@ -43,5 +44,20 @@ func TestCountDatagrams(t *testing.T) {
 	both := countDatagrams([]Flow{{on(9*s, 1)}, {lost(9 * s), on(10*s, 2)}}, changes, stalls)
 	if want := (DatagramCounts{Flows: 2, Sent: 3, Answered: 2, Else: 1, InARow: 1}); both != want {
 		t.Errorf("two flows: %+v, want %+v", both, want)
+	}
+}
+
+func TestDatagramIn(t *testing.T) {
+	v4 := append([]byte{0x46, 31: 0}, "datagram"...) // with one word of options
+	v6 := append([]byte{0x60, 47: 0}, "datagram"...)
+	for _, packet := range [][]byte{v4, v6} {
+		for n := range len(packet) {
+			if got := datagramIn(packet[:n]); len(got) >= stampSize {
+				t.Errorf("%x: %q", packet[:n], got)
+			}
+		}
+		if got := datagramIn(packet); !bytes.Equal(got, []byte("datagram")) {
+			t.Errorf("%x: %q", packet, got)
+		}
 	}
 }

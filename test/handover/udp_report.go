@@ -31,9 +31,9 @@ var (
 	// takes it: docs/benchmarks/handover.md has 0.2 ms for it, and 1.4 ms at most. It is
 	// more where others use the processors.
 	MoveLimits = UDPLimits{Flow: 5 * time.Millisecond, Query: 5 * time.Millisecond}
-	// An old owner goes on with its flows without a pause. What is new waits for
-	// the list of them, which may take as long as holdTime; but a change moves a
-	// part of the buckets only.
+	// An old owner goes on with its flows without a pause (docs/protocol.md, T5).
+	// What is new waits for the list of them (T6), which may take as long as
+	// holdTime; but a change moves a part of the buckets only.
 	KeepLimits = UDPLimits{Keeps: true, Query: 300 * time.Millisecond}
 )
 
@@ -104,8 +104,8 @@ func (r *UDPResult) Rows() [][2]string {
 	rows = append(rows, r.rows("flows: ", r.Kept)...)
 	rows = append(rows,
 		[2]string{"flows: unanswered in a row, at most", fmt.Sprint(r.Kept.InARow)},
-		[2]string{"**flows: times that one went on with another node**", fmt.Sprintf("**%d**", r.Kept.Moves)},
-		[2]string{"…, without a change since its last datagram", fmt.Sprint(r.Kept.Stray)})
+		[2]string{"flows: times that one went on with another node", fmt.Sprint(r.Kept.Moves)},
+		[2]string{"flows: …, without a change since its last datagram", fmt.Sprint(r.Kept.Stray)})
 	return append(rows, r.rows("queries: ", r.Queries)...)
 }
 

@@ -3,7 +3,8 @@
 // for each fault, to docs/soak.csv. It goes on where it was interrupted: faults
 // that the file has are not repeated. With -saturate it lets clusters and a
 // peer run for a long time on busy processors instead, and counts takeovers.
-// With -handover it lets nodes come and go under thousands of connections.
+// With -handover it lets nodes come and go under thousands of connections and UDP
+// flows.
 //
 // It needs root; all that it makes lives in network namespaces of its own.
 package main

@@ -48,7 +48,8 @@ as it has to be, and its figures are not written then.
   machine can do. Nothing is sent again: a datagram that is lost stays so. An answer
   may come for three seconds.
 - Changes are drawn as those above are. A node that keeps flows is empty three minutes
-  after the last datagram of each, so only *move* has returns.
+  after the last datagram of each, so only *move* has returns; with the others such a
+  node is only undrained, which may change nothing.
 - Each node logs what reaches its prerouting, before connection tracking. *Handled or
   answered twice*: a datagram is in these logs more than once, has two answers, or was
   handled by one node and answered by another. It must not be.
