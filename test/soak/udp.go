@@ -62,7 +62,9 @@ as it has to be, and its figures are not written then.
   *Else* must be 0.
 - *Time without answers*: what the datagrams make up that were lost to changes, for each
   change and each client, moved or not. It may be 5 ms with *move*. With *keep* and
-  *conntrack* it may be 300 ms for queries, and flows must lose nothing.
+  *conntrack* it may be 300 ms for queries, and flows must lose nothing. Clients share
+  the processors with nodes and commands, and may seldom send in the very moment in
+  which a bucket has nobody: how long that is was [measured alone](benchmarks/handover.md).
 - *Though a node had handled it*: such as answers that were made when the bucket had
   just gone to another node, for which the old one may not speak any more.
 
