@@ -33,8 +33,8 @@ bench: packages
 soak: packages
 	go run ./test/soak $(SOAKFLAGS)
 
-# Lets nodes come and go under thousands of connections, and writes
-# docs/handover.md. Takes ten minutes on an idle machine.
+# Lets nodes come and go under thousands of connections and UDP flows, and writes
+# docs/handover.md. Takes a quarter of an hour on an idle machine.
 handover: packages
 	go run ./test/soak -handover $(HANDOVERFLAGS)
 

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
+	"golang.org/x/sys/unix"
 )
 
 // Ports of the services. The TCP service answers each line with a line, the
@@ -22,7 +23,10 @@ const (
 	EchoPort = 7000 // TCP and UDP
 )
 
-const idleTime = 30 * time.Second // an echo connection without a line is closed
+const (
+	idleTime    = 30 * time.Second // an echo connection without a line is closed
+	serviceRoom = 8 << 20          // bytes of datagrams that wait, with what the kernel needs for each
+)
 
 // services are the open sockets of all services. They listen on wildcard
 // addresses: cluster addresses come and go with the agents.
@@ -80,6 +84,9 @@ func (l *Lab) serve(ns *Namespace, name string, saw func(protocol uint8, client 
 			return fmt.Errorf("serve UDP on %s: %w", name, err)
 		}
 		l.services.open = append(l.services.open, c)
+		if err = makeRoom(c.(*net.UDPConn)); err != nil {
+			return fmt.Errorf("serve UDP on %s: %w", name, err)
+		}
 		if network == "udp4" {
 			err = ipv4.NewPacketConn(c).SetControlMessage(ipv4.FlagDst, true)
 		} else {
@@ -118,6 +125,19 @@ func serveLines(l net.Listener, name string, saw func(uint8, netip.AddrPort)) {
 			}
 		}()
 	}
+}
+
+// makeRoom lets a socket keep what comes while this process has no processor: the
+// lab's own services must not lose what the cluster has handled.
+func makeRoom(c *net.UDPConn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	outer := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, serviceRoom)
+	})
+	return errors.Join(outer, err)
 }
 
 // serveDatagrams answers datagrams from the address that was asked, of which

@@ -139,20 +139,20 @@ func (c *clients) keepOne(ctx context.Context, client netip.Addr, ready func()) 
 		})
 		pause := c.load.Period
 		if first {
-			pause = c.part() // so that not all ask at once
+			pause = part(c.load.Period) // so that not all ask at once
 		}
 		if leave {
 			return
 		}
 		if !wait(ctx, pause) {
-			time.Sleep(c.part()) // so that not all end at once
+			time.Sleep(part(c.load.Period)) // so that not all end at once
 			return
 		}
 	}
 }
 
-// part is some part of a period.
-func (c *clients) part() time.Duration { return time.Duration(rand.Int64N(int64(c.load.Period))) }
+// part is some part of a time.
+func part(of time.Duration) time.Duration { return time.Duration(rand.Int64N(int64(of))) }
 
 // try opens a connection, and notes how that went.
 func (c *clients) try(client netip.Addr) (*connection, error) {
@@ -196,7 +196,7 @@ func (c *clients) visitOnce() {
 	}
 	defer o.Close()
 	if rand.IntN(2) == 0 {
-		time.Sleep(time.Duration(rand.Int64N(int64(longestThink))))
+		time.Sleep(part(longestThink))
 	}
 	request := ask
 	if rand.IntN(2) == 0 {

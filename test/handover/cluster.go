@@ -107,6 +107,11 @@ const firewall = `table inet firewall {
 // NewGateways builds a lab of gateways with a firewall, which keep flows by
 // connection tracking, and of nginx behind them.
 func NewGateways(ctx context.Context, o lab.Options) (Cluster, error) {
+	return gateways(ctx, o, NewShoal)
+}
+
+// gateways builds a lab of gateways that keep flows.
+func gateways(ctx context.Context, o lab.Options, build func(context.Context, lab.Options) (Cluster, error)) (Cluster, error) {
 	o.Mode = cluster.Gateway
 	file := o.NodeConfig
 	var err error
@@ -117,7 +122,7 @@ func NewGateways(ctx context.Context, o lab.Options) (Cluster, error) {
 		}
 		return text + "flows: conntrack\n"
 	}
-	c, failed := NewShoal(ctx, o)
+	c, failed := build(ctx, o)
 	if err = errors.Join(err, failed); err != nil {
 		if c != nil {
 			err = errors.Join(err, c.Close())
@@ -152,6 +157,35 @@ func NewShoal(ctx context.Context, o lab.Options) (Cluster, error) {
 		return nil, err
 	}
 	return &shoal{s, o.Binary}, nil
+}
+
+// NewUDP builds a lab of agents that hand UDP over as the configuration has it
+// (udp: keep or move), and of the lab's services on each node.
+func NewUDP(udp string) func(context.Context, lab.Options) (Cluster, error) {
+	return func(ctx context.Context, o lab.Options) (Cluster, error) {
+		file := o.NodeConfig
+		o.NodeConfig = func(node int, text string) string {
+			if file != nil {
+				text = file(node, text)
+			}
+			return text + "udp: " + udp + "\n"
+		}
+		return withServices(ctx, o)
+	}
+}
+
+// NewUDPGateways builds a lab as NewGateways does, with the lab's services behind
+// the gateways.
+func NewUDPGateways(ctx context.Context, o lab.Options) (Cluster, error) {
+	return gateways(ctx, o, withServices)
+}
+
+func withServices(ctx context.Context, o lab.Options) (Cluster, error) {
+	l, err := lab.New(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return &shoal{&served{Lab: l}, o.Binary}, nil
 }
 
 func (s *shoal) Lab() *lab.Lab { return s.served.Lab }

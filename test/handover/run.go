@@ -59,7 +59,8 @@ func sentIn(s Syn, windows []window) bool {
 // runner carries a plan out.
 type runner struct {
 	Cluster
-	*clients
+	since   func() time.Duration         // since the clients began
+	leave   func(node string, over bool) // has the clients of a node end their connections, or no longer
 	log     io.Writer
 	mu      sync.Mutex
 	windows []window
@@ -70,18 +71,19 @@ type runner struct {
 // Run changes a cluster by a plan while its clients use it. It says on log what
 // it does.
 func Run(ctx context.Context, c Cluster, load Load, plan []Step, log io.Writer) (result *Result, err error) {
-	r := &runner{Cluster: c, clients: newClients(c.Lab(), load), log: log, away: map[int]chan error{}}
+	users := newClients(c.Lab(), load)
+	r := &runner{Cluster: c, since: users.since, leave: users.leave, log: log, away: map[int]chan error{}}
 	resets, err := logResets(c.Lab().Clients)
 	if err != nil {
 		return nil, err
 	}
 	keeping, stopKeeping := context.WithCancel(ctx)
 	var keepers, visitors sync.WaitGroup
-	r.keep(keeping, &keepers)
-	r.say("%d connections are open", r.Opened)
+	users.keep(keeping, &keepers)
+	r.say("%d connections are open", users.Opened)
 	before, err := r.kernels()
 	visiting, stopVisiting := context.WithCancel(ctx)
-	visitors.Go(func() { r.visit(visiting) })
+	visitors.Go(func() { users.visit(visiting) })
 	var stalls []window
 	watching := make(chan error, 1)
 	go func() {
@@ -104,7 +106,7 @@ func Run(ctx context.Context, c Cluster, load Load, plan []Step, log io.Writer) 
 	keepers.Wait() // for answers, too: what has none is broken
 	after, failed := r.kernels()
 	err = errors.Join(err, failed)
-	result = &Result{tally: r.tally, Took: took, windows: r.windows, stalls: stalls, Changes: r.changes}
+	result = &Result{tally: users.tally, Took: took, windows: r.windows, stalls: stalls, Changes: r.changes}
 	if len(before) == len(after) {
 		result.addCounts(before, after)
 	}

@@ -58,13 +58,13 @@ func (r figures) write(dir string) error {
 	return nil
 }
 
-// table writes the columns of parts side by side; all have the rows of the
-// first one that has any.
-func (r figures) table(b *strings.Builder, parts []part) {
+// table writes the columns of a table's parts side by side; all have the rows of
+// the first one that has any.
+func (r figures) table(b *strings.Builder, name string) {
 	var columns [][]figure
 	head, rule := "|", "|---|"
 	for _, p := range parts {
-		if column := r[p.name]; column != nil {
+		if column := r[p.name]; p.table == name && column != nil {
 			columns = append(columns, column)
 			head += " | " + p.name
 			rule += "---|"

@@ -24,26 +24,41 @@ type handoverOptions struct {
 	run                          bool
 	only                         string
 	connections, changes, visits int
+	flows, queries               int // of UDP
 	period, lease                time.Duration
 	seed                         uint64
 }
 
-// A part is what is measured alone, and makes a column of the page.
+// A part is what is measured alone, and makes a column of a table of the page.
 type part struct {
-	name string
-	run  func(ctx context.Context, o handoverOptions, l lab.Options) ([]figure, error)
+	name  string
+	table string
+	run   func(ctx context.Context, o handoverOptions, l lab.Options) ([]figure, error)
 }
 
 // A figure is a row of a part's column.
 type figure struct{ name, value string }
 
+// The page's tables.
+const (
+	connectionsTable = "tcp"
+	datagramsTable   = "udp"
+	transferTable    = "transfer"
+)
+
 var parts = []part{
-	{"shoal", changed(handover.NewShoal, func(p []handover.Step) []handover.Step { return p })},
-	{"gateways", changed(handover.NewGateways, handover.WithoutReturns)},
-	{"recipe", changed(handover.NewRecipe, func(p []handover.Step) []handover.Step { return p })},
-	{"upload", transferred(true)},
-	{"download", transferred(false)},
+	{"shoal", connectionsTable, changed(handover.NewShoal, whole)},
+	{"gateways", connectionsTable, changed(handover.NewGateways, handover.WithoutReturns)},
+	{"recipe", connectionsTable, changed(handover.NewRecipe, whole)},
+	// A node that keeps flows is empty three minutes after their last datagram.
+	{"keep", datagramsTable, datagrams(handover.NewUDP("keep"), handover.WithoutReturns, handover.KeepLimits)},
+	{"move", datagramsTable, datagrams(handover.NewUDP("move"), whole, handover.MoveLimits)},
+	{"conntrack", datagramsTable, datagrams(handover.NewUDPGateways, handover.WithoutReturns, handover.KeepLimits)},
+	{"upload", transferTable, transferred(true)},
+	{"download", transferTable, transferred(false)},
 }
+
+func whole(plan []handover.Step) []handover.Step { return plan }
 
 type newCluster = func(context.Context, lab.Options) (handover.Cluster, error)
 
@@ -104,7 +119,7 @@ func handOver(ctx context.Context, o options, binary string) error {
 		return err
 	}
 	for i, p := range parts {
-		if !listed(o.handover.only, p.name) {
+		if !listed(o.handover.only, p.name) && !listed(o.handover.only, p.table) {
 			continue
 		}
 		fmt.Fprintln(os.Stderr, p.name+"…")
@@ -188,11 +203,13 @@ to 100 ms after it has returned.
 func (r figures) page() string {
 	var b strings.Builder
 	b.WriteString(handoverHead)
-	r.table(&b, parts[:3])
+	r.table(&b, connectionsTable)
 	b.WriteString(handoverText)
-	if slices.ContainsFunc(parts[3:], func(p part) bool { return r[p.name] != nil }) {
-		b.WriteString(transferText)
-		r.table(&b, parts[3:])
+	for _, t := range []struct{ name, text string }{{datagramsTable, datagramsText}, {transferTable, transferText}} {
+		if slices.ContainsFunc(parts, func(p part) bool { return p.table == t.name && r[p.name] != nil }) {
+			b.WriteString(t.text)
+			r.table(&b, t.name)
+		}
 	}
 	return b.String()
 }

@@ -3,7 +3,8 @@
 // for each fault, to docs/soak.csv. It goes on where it was interrupted: faults
 // that the file has are not repeated. With -saturate it lets clusters and a
 // peer run for a long time on busy processors instead, and counts takeovers.
-// With -handover it lets nodes come and go under thousands of connections.
+// With -handover it lets nodes come and go under thousands of connections and UDP
+// flows.
 //
 // It needs root; all that it makes lives in network namespaces of its own.
 package main
@@ -51,10 +52,12 @@ func main() {
 	flag.BoolVar(&o.fresh, "fresh", false, "forget the faults of earlier runs")
 	flag.DurationVar(&o.saturate, "saturate", 0, "count false takeovers on busy processors for this `time` instead")
 	flag.BoolVar(&o.handover.run, "handover", false, "drain, weigh and stop nodes under thousands of connections instead")
-	flag.StringVar(&o.handover.only, "only", "", "with -handover: only `columns` of docs/handover.md, such as recipe,upload")
+	flag.StringVar(&o.handover.only, "only", "", "with -handover: only `columns` of docs/handover.md, such as recipe,upload, or tables: tcp, udp, transfer")
 	flag.IntVar(&o.handover.connections, "connections", 10_000, "with -handover: keep this `number` of connections open")
 	flag.IntVar(&o.handover.visits, "visits", 200, "with -handover: open this `number` of other connections each second")
 	flag.IntVar(&o.handover.changes, "changes", 50, "with -handover: make this `number` of changes")
+	flag.IntVar(&o.handover.flows, "flows", 2000, "with -handover: let this `number` of UDP flows go on")
+	flag.IntVar(&o.handover.queries, "queries", 200, "with -handover: send this `number` of other datagrams each second")
 	flag.DurationVar(&o.handover.period, "period", 8*time.Second, "with -handover: the `time` between two requests on a connection that is kept")
 	flag.DurationVar(&o.handover.lease, "lease", 100*time.Millisecond, "with -handover: nodes' leases are of this `time`")
 	flag.Uint64Var(&o.handover.seed, "seed", 1, "with -handover: draw the changes from this `number`")
