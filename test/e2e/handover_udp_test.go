@@ -27,7 +27,7 @@ func TestHandoverUDP(t *testing.T) {
 		"conntrack": {handover.NewUDPGateways, handover.WithoutReturns(plan), handover.KeepLimits},
 	} {
 		t.Run(name, func(t *testing.T) {
-			log := &agentLog{}
+			log := &logbook{}
 			defer func() {
 				if t.Failed() {
 					t.Logf("what was done, and the agents' logs:\n%s", log)
