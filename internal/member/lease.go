@@ -76,7 +76,9 @@ func (m *Member) opposed() bool {
 	for n := range m.met() {
 		p := &m.peers[n]
 		unproved := p.candidate != 0 && m.now-p.candArrived < m.patience()
-		if unproved && m.opposes(p.candLineage) && !m.activeHolds(n, p.candidate) {
+		// What one said before it came into this line may have been recorded.
+		earlier := m.activeHolds(n, p.candidate) && p.candEpoch <= Epoch(m.activeEpoch())
+		if unproved && m.opposes(p.candLineage) && !earlier {
 			return true
 		}
 		if m.now-m.lastWord(n) < m.patience() && p.incarnation != 0 && m.opposes(m.servedLineage(n, &p.hb)) {

@@ -59,6 +59,8 @@ var mutations = []mutation{
 		{"m.serves() || m.opposed() || !decided", "m.serves() || !decided"}}},
 	{"hearsay", "A4: who does not serve speaks for those that do", []edit{
 		{"if hb.Echoes[left.first()-1].Heard != 0 {", "if false {"}}},
+	{"later", "A4: what was said in a later view than the own one is no recording from before it", []edit{
+		{"p.candEpoch <= Epoch(m.activeEpoch())", "p.candEpoch > 0"}}},
 	{"extend", "A6: something outside answers who extends its lease", []edit{
 		{"last < m.extending() || m.evidence <= last", "last < m.extending()"}}},
 	{"lapse", "P1: who cannot hear says so", []edit{
