@@ -9,7 +9,7 @@
 
 #include <linux/types.h>
 
-#define ABI_VERSION 4
+#define ABI_VERSION 3
 
 #define MAX_BUCKETS 65536
 #define HEARTBEAT_MAX 1500 /* longest heartbeat frame that is kept */
@@ -85,22 +85,18 @@ enum verdict {
 	VERDICTS,
 };
 
-/* A power of two, and so many that who makes a few changes in a row has not to
- * wait for programs that use the first table still. */
-#define TABLES 4
-
 /*
- * The agent's word to the data plane: memory-mapped, one writer. A table of
- * another epoch is written where none is in use, then `active`. Within an epoch
- * bytes of the active one change.
+ * The agent's word to the data plane: memory-mapped, one writer. The table has
+ * two halves; the agent writes the idle one, then `active`. Within an epoch it
+ * changes bytes of the active one.
  */
 struct control {
 	__u64 lease_deadline; /* CLOCK_BOOTTIME, ns; 0: no lease */
 	__u64 lease_epoch;    /* a table older than this is not acted upon */
-	__u64 table_epoch[TABLES];
-	__u32 active;         /* the table in use, below TABLES */
+	__u64 table_epoch[2]; /* of each half */
+	__u32 active;         /* the half in use, 0 or 1 */
 	__u32 abi_version;    /* ABI_VERSION of the agent that made the map */
-	__u8 state[TABLES][MAX_BUCKETS]; /* enum bucket_state */
+	__u8 state[2][MAX_BUCKETS]; /* enum bucket_state */
 };
 
 /* IPv6 address in network byte order, or IPv4 as ::ffff:a.b.c.d. */

@@ -80,15 +80,15 @@ static __always_inline __u32 bucket_of(const struct flow *f, bool inward)
 }
 
 /* Read once per frame: state and epoch must be of the same table. */
-static __always_inline __u32 active_table(void)
+static __always_inline __u32 active_half(void)
 {
-	return READ_ONCE(shared.active) & (TABLES - 1);
+	return READ_ONCE(shared.active) & 1;
 }
 
-/* The state of a bucket in a table: enum bucket_state. */
-static __always_inline __u32 state_of(__u32 table, __u32 bucket)
+/* The state of a bucket in one half of the table: enum bucket_state. */
+static __always_inline __u32 state_of(__u32 half, __u32 bucket)
 {
-	return READ_ONCE(shared.state[table][bucket & (MAX_BUCKETS - 1)]);
+	return READ_ONCE(shared.state[half][bucket & (MAX_BUCKETS - 1)]);
 }
 
 static __always_inline void count_bucket(__u32 bucket)
@@ -104,11 +104,11 @@ static __always_inline void count_bucket(__u32 bucket)
  * the boot-time clock, which runs on while the machine is suspended, and of the
  * precise one: the coarse one may stand still after a pause.
  */
-static __always_inline int check_lease(__u32 table, __u64 now)
+static __always_inline int check_lease(__u32 half, __u64 now)
 {
 	if (now >= READ_ONCE(shared.lease_deadline))
 		return DROP_NO_LEASE;
-	if (READ_ONCE(shared.table_epoch[table]) < READ_ONCE(shared.lease_epoch))
+	if (READ_ONCE(shared.table_epoch[half]) < READ_ONCE(shared.lease_epoch))
 		return DROP_STALE_TABLE;
 	return NO_VERDICT;
 }

@@ -22,7 +22,7 @@ static __noinline int egress_arp(struct __sk_buff *skb)
 	address_set4(&sender, arp_address(arp.sender));
 	if (!holders(&sender))
 		return SENT_OTHER;
-	if (check_lease(active_table(), bpf_ktime_get_boot_ns()) != NO_VERDICT)
+	if (check_lease(active_half(), bpf_ktime_get_boot_ns()) != NO_VERDICT)
 		return DROP_SENT_NO_LEASE;
 	bpf_skb_store_bytes(skb, ARP_SENDER_MAC, &cluster, sizeof(cluster), 0);
 	return SENT_ARP;
@@ -51,7 +51,7 @@ static __noinline int egress_nd(struct __sk_buff *skb, const struct flow *f, boo
 	if (!from_cluster && (f->icmp_type != ICMP6_NEIGHBOUR_ADVERT || load_within(skb, f->end, f->l4, &nd, sizeof(nd)) ||
 			      !holders(&nd.target)))
 		return SENT_OTHER;
-	if (check_lease(active_table(), bpf_ktime_get_boot_ns()) != NO_VERDICT)
+	if (check_lease(active_half(), bpf_ktime_get_boot_ns()) != NO_VERDICT)
 		return DROP_SENT_NO_LEASE;
 	offset = find_option(skb, f->end, f->l4 + options_offset(f->icmp_type), type, &opt);
 	if (offset && mac_equal(&opt.mac, &own_mac))
@@ -62,7 +62,7 @@ static __noinline int egress_nd(struct __sk_buff *skb, const struct flow *f, boo
 /* A packet from a cluster address. */
 static __noinline int fence(struct __sk_buff *skb, struct flow *f)
 {
-	__u32 bucket, table = active_table();
+	__u32 bucket, half = active_half();
 
 	if (is_icmp(f))
 		follow_icmp(skb, f);
@@ -74,15 +74,15 @@ static __noinline int fence(struct __sk_buff *skb, struct flow *f)
 			load_ports(skb, f);
 		bucket = bucket_of(f, false);
 	}
-	if (state_of(table, bucket) == FOREIGN)
+	if (state_of(half, bucket) == FOREIGN)
 		return DROP_SENT_FOREIGN;
-	return check_lease(table, bpf_ktime_get_boot_ns()) == NO_VERDICT ? SENT_OWNED : DROP_SENT_NO_LEASE;
+	return check_lease(half, bpf_ktime_get_boot_ns()) == NO_VERDICT ? SENT_OWNED : DROP_SENT_NO_LEASE;
 }
 
 /* Groups have no bucket: a lease is what it takes to send to them. */
 static __always_inline int fence_group(void)
 {
-	return check_lease(active_table(), bpf_ktime_get_boot_ns()) == NO_VERDICT ? SENT_OWNED : DROP_SENT_NO_LEASE;
+	return check_lease(active_half(), bpf_ktime_get_boot_ns()) == NO_VERDICT ? SENT_OWNED : DROP_SENT_NO_LEASE;
 }
 
 static __always_inline int egress_ipv4(struct __sk_buff *skb)

@@ -16,13 +16,13 @@
  */
 static __always_inline int answer(const __u32 *asker, bool v6, int mine, int foreign)
 {
-	__u32 table = active_table();
-	__u32 state = state_of(table, scale(hash_address(asker, v6)));
+	__u32 half = active_half();
+	__u32 state = state_of(half, scale(hash_address(asker, v6)));
 	int lease;
 
 	if (state == FOREIGN || state == DRAINING)
 		return foreign;
-	lease = check_lease(table, bpf_ktime_get_boot_ns());
+	lease = check_lease(half, bpf_ktime_get_boot_ns());
 	return lease != NO_VERDICT ? lease : mine;
 }
 
@@ -167,15 +167,15 @@ static __always_inline int ingress_heartbeat(frame *ctx, struct flow *f, __u8 tt
  */
 static __always_inline int by_state(const struct flow *f, __u32 bucket, __u32 *state, __u64 *now)
 {
-	__u32 table = active_table();
+	__u32 half = active_half();
 	int verdict;
 
 	count_bucket(bucket);
-	*state = state_of(table, bucket);
+	*state = state_of(half, bucket);
 	if (*state == FOREIGN)
 		return DROP_FOREIGN;
 	*now = bpf_ktime_get_boot_ns();
-	verdict = check_lease(table, *now);
+	verdict = check_lease(half, *now);
 	if (verdict != NO_VERDICT)
 		return verdict;
 	return *state == OWNED && !(notes_udp() && f->protocol == IPPROTO_UDP) ? HANDLE_OWNED : NO_VERDICT;

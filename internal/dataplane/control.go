@@ -11,13 +11,11 @@ import (
 )
 
 // abiVersion is ABI_VERSION of bpf/abi.h.
-const abiVersion = 4
+const abiVersion = 3
 
-// tables is how many there are, of which one is in use: TABLES of bpf/abi.h.
-const tables = uint32(len(ingressXDPControl{}.State))
-
-// swapPause is how long a table is left alone after it was in use: a program that
-// began with it must have ended before another epoch's table is written there.
+// swapPause is how long a half of the table is left alone after it was in use:
+// a program that began with it must have ended before another epoch's table is
+// written there.
 const swapPause = time.Millisecond
 
 // control is the memory that the agent, or the process that decides in its
@@ -25,7 +23,7 @@ const swapPause = time.Millisecond
 type control struct {
 	memory  []byte
 	shared  *ingressXDPControl
-	retired [tables]time.Duration // when each table was in use last, or may have been
+	swapped time.Duration // when the halves changed places last, or may have
 }
 
 func mapControl(m *ebpf.Map, writable bool) (*control, error) {
@@ -41,11 +39,8 @@ func mapControl(m *ebpf.Map, writable bool) (*control, error) {
 	if err != nil {
 		return nil, fmt.Errorf("map the table into memory: %w", err)
 	}
-	c := &control{memory: memory, shared: (*ingressXDPControl)(unsafe.Pointer(&memory[0]))}
-	for i := range c.retired {
-		c.retired[i] = Now() // by another process, perhaps
-	}
-	return c, nil
+	// Another process may have swapped a moment ago.
+	return &control{memory: memory, shared: (*ingressXDPControl)(unsafe.Pointer(&memory[0])), swapped: Now()}, nil
 }
 
 func (c *control) close() error { return unix.Munmap(c.memory) }
@@ -56,23 +51,19 @@ func (c *control) close() error { return unix.Munmap(c.memory) }
 // their old owners have left, each by itself, and nobody has them until it is
 // written: that is done at once, where it is.
 func (c *control) setTable(epoch uint64, states []uint8) {
-	active := c.active()
-	next := active
+	half := c.shared.Active & 1
 	if epoch != c.epoch() {
-		next = (active + 1) % tables
-		sleepUntil(c.retired[next] + swapPause)
+		sleepUntil(c.swapped + swapPause)
+		half = 1 - half
 	}
-	table := c.shared.State[next][:]
+	table := c.shared.State[half][:]
 	clear(table[copy(table, states):])
-	atomic.StoreUint64(&c.shared.TableEpoch[next], epoch)
-	if next != active {
-		atomic.StoreUint32(&c.shared.Active, next)
-		c.retired[active] = Now()
+	atomic.StoreUint64(&c.shared.TableEpoch[half], epoch)
+	if half != c.shared.Active&1 {
+		atomic.StoreUint32(&c.shared.Active, half)
+		c.swapped = Now()
 	}
 }
-
-// active is the table in use.
-func (c *control) active() uint32 { return atomic.LoadUint32(&c.shared.Active) % tables }
 
 // sleepUntil sleeps by a raw system call: a real-time thread must not have to
 // wait for the Go scheduler after it, and to others a millisecond is no matter.
@@ -98,16 +89,17 @@ func (c *control) setLease(epoch uint64, deadline time.Duration) {
 }
 
 func (c *control) state(bucket int) State {
-	return State(c.shared.State[c.active()][bucket])
+	half := atomic.LoadUint32(&c.shared.Active) & 1
+	return State(c.shared.State[half][bucket])
 }
 
 func (c *control) table(buckets int) (epoch uint64, states []State) {
-	active := c.active()
+	half := atomic.LoadUint32(&c.shared.Active) & 1
 	states = make([]State, buckets)
 	for i := range states {
-		states[i] = State(c.shared.State[active][i])
+		states[i] = State(c.shared.State[half][i])
 	}
-	return atomic.LoadUint64(&c.shared.TableEpoch[active]), states
+	return atomic.LoadUint64(&c.shared.TableEpoch[half]), states
 }
 
 // acts reports whether packets of owned buckets are let pass: lease_valid of
@@ -117,8 +109,10 @@ func (c *control) acts() bool {
 		c.epoch() >= atomic.LoadUint64(&c.shared.LeaseEpoch)
 }
 
-// epoch returns the epoch of the table in use.
-func (c *control) epoch() uint64 { return atomic.LoadUint64(&c.shared.TableEpoch[c.active()]) }
+// epoch returns the epoch of the active half.
+func (c *control) epoch() uint64 {
+	return atomic.LoadUint64(&c.shared.TableEpoch[atomic.LoadUint32(&c.shared.Active)&1])
+}
 
 // Now returns the clock that leases are counted on: CLOCK_BOOTTIME, which runs
 // on while the machine is suspended. The call is a raw one: see sleepUntil.

@@ -60,7 +60,7 @@ func newPair(t testing.TB, v variant) *pair {
 	for i := range states {
 		states[i] = stateOf(i)
 	}
-	p.control.retired = [tables]time.Duration{} // nobody else is there
+	p.control.swapped = 0
 	p.control.setTable(v.force.tableEpoch, stateBytes(states))
 	var err error
 	p.ring, err = ringbuf.NewReader(p.maps["heartbeats"])

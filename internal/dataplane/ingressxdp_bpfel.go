@@ -32,10 +32,10 @@ type ingressXDPControl struct {
 	_             structs.HostLayout
 	LeaseDeadline uint64
 	LeaseEpoch    uint64
-	TableEpoch    [4]uint64
+	TableEpoch    [2]uint64
 	Active        uint32
 	AbiVersion    uint32
-	State         [4][65536]uint8
+	State         [2][65536]uint8
 }
 
 type ingressXDPDatagram struct {

@@ -261,7 +261,7 @@ func (r *rig) share(bucket int, state, others State, f inForce) {
 		states[bucket] = state
 	}
 	// No program runs between two calls: there is nothing to wait for.
-	r.control.retired = [tables]time.Duration{}
+	r.control.swapped = 0
 	r.control.setTable(f.tableEpoch, stateBytes(states))
 	deadline := time.Duration(0)
 	if f.lease != 0 {
