@@ -390,12 +390,6 @@ func (m *Member) inActive() bool {
 	return m.active != nil && m.active.holds(m.cfg.Self, m.incarnation)
 }
 
-// holds reports whether the node lives in the view, in that incarnation.
-func (v *ViewHeader) holds(n NodeID, i Incarnation) bool {
-	e := v.Members[n-1]
-	return e.Live() && e.Incarnation == i
-}
-
 // mute reports whether the node must keep still: it may have granted leases
 // before it restarted that others still count on (clause R2).
 func (m *Member) mute() bool { return m.now < m.started+m.patience() }

@@ -105,3 +105,9 @@ func (s Set) first() NodeID {
 	}
 	return NodeID(bits.TrailingZeros64(uint64(s)) + 1)
 }
+
+// holds reports whether the node lives in the view, in that incarnation.
+func (v *ViewHeader) holds(n NodeID, i Incarnation) bool {
+	e := v.Members[n-1]
+	return e.Live() && e.Incarnation == i
+}
