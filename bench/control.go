@@ -37,13 +37,22 @@ const (
 	controlLink     = "eth1"          // of the real node
 	controlPeers    = "peers"         // its other end
 	controlPatience = 60 * time.Second
+	controlTries    = 5 // to watch a cluster at rest: the simulated nodes may not get a processor for longer than a lease
 )
+
+var errRestless = errors.New("the view changed while the node was watched")
 
 func controlCases() []controlCase {
 	var all []controlCase
 	for _, t := range []controlCase{{0, 20 * time.Millisecond, 100 * time.Millisecond}, {0, 5 * time.Millisecond, 30 * time.Millisecond}} {
 		for _, nodes := range []int{2, 8, 32, 64} {
-			all = append(all, controlCase{nodes, t.interval, t.lease})
+			c := controlCase{nodes, t.interval, t.lease}
+			if nodes > 8 { // so many are simulated too slowly for that lease; what they send is the same
+				c.lease *= 5
+			}
+			if nodes < 64 || t.interval > 5*time.Millisecond { // nor do they come to rest at that rate
+				all = append(all, c)
+			}
 		}
 	}
 	return all
@@ -77,7 +86,11 @@ func measureControl(rounds int, long time.Duration) (results []controlResult, er
 	}
 	for range rounds {
 		for i := range results {
-			if err := results[i].measure(dir, binary, long); err != nil {
+			err := results[i].measure(dir, binary, long)
+			for try := 1; errors.Is(err, errRestless) && try < controlTries; try++ {
+				err = results[i].measure(dir, binary, long)
+			}
+			if err != nil {
 				return nil, fmt.Errorf("%d nodes, %v/%v: %w", results[i].nodes, results[i].interval, results[i].lease, err)
 			}
 		}
@@ -120,7 +133,7 @@ func (r *controlResult) measure(dir, binary string, long time.Duration) (err err
 		return err
 	}
 	if !s.Lease.Valid || s.Members == nil || s.Members.View.Epoch != view {
-		return fmt.Errorf("the view changed while the node was watched: %+v", s.Members)
+		return fmt.Errorf("%w: %+v", errRestless, s.Members)
 	}
 	seconds := after.at.Sub(before.at).Seconds()
 	r.cpu = append(r.cpu, 100*(after.cpu-before.cpu).Seconds()/seconds)
