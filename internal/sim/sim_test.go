@@ -54,9 +54,9 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// tolerated is how many of a thousand schedules may break what doc.go, "What
+// tolerated is how many of ten thousand schedules may break what doc.go, "What
 // does not hold yet", names.
-const tolerated = 1
+const tolerated = 7
 
 // TestSchedules runs random schedules on all processors.
 func TestSchedules(t *testing.T) {
@@ -81,7 +81,7 @@ func TestSchedules(t *testing.T) {
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 		t.Logf("%d of %d: %s", kinds[kind], report.Schedules, kind)
 	}
-	if limit := max(*schedules*tolerated/1000, 1); open > limit {
+	if limit := max(*schedules*tolerated/10_000, 1); open > limit {
 		t.Errorf("%d of %d schedules break what does not always hold yet, more than %d", open, report.Schedules, limit)
 	}
 	if *shrink {
@@ -92,14 +92,19 @@ func TestSchedules(t *testing.T) {
 }
 
 // isOpen reports whether a failure is one that doc.go names: how long things
-// take, and otherwise only what two nodes with partition: available or nodes
-// without memory do.
+// take, and otherwise only what nodes without memory do, and one of two whose
+// process reads late.
 func isOpen(f Failure, s *Schedule) bool {
+	has := func(fault string) bool {
+		return slices.ContainsFunc(s.Lines, func(l Line) bool { return strings.Contains(l.Text, fault) })
+	}
 	switch kindOf(f.What) {
 	case "invariant 3", "invariant 4", "at rest":
 		return true
+	case "invariant 1", "flow doubled":
+		return s.Available && has("slow ")
 	}
-	return s.Available || slices.ContainsFunc(s.Lines, func(l Line) bool { return strings.Contains(l.Text, "amnesia") })
+	return has("amnesia")
 }
 
 func TestSeed(t *testing.T) {
