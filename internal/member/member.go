@@ -361,6 +361,7 @@ func (m *Member) Next() Time {
 			soonest(v.votersSince + m.patience()) // it may be accepted then, or one on top of it (clause V6)
 		}
 	}
+	soonest(m.nextLife())
 	if m.lostAt != 0 {
 		soonest(m.lostAt + m.hysteresis())
 	}
