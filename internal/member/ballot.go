@@ -29,6 +29,9 @@ func (m *Member) vote() {
 		e := p.hb.Promised
 		if e > m.wanted.promised && e.Proposer() == n && e != p.hb.Accepted.Epoch.next(n) && m.hears(n) {
 			m.wanted.promised, m.promisedAt = e, m.now
+			if a := m.wanted.accepted; a != nil && m.assists(n, a) {
+				m.push(a)
+			}
 		}
 	}
 	var best *View

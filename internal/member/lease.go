@@ -185,13 +185,13 @@ func (m *Member) activeEpoch() uint64 {
 }
 
 // rejoin takes a new incarnation for a node that was fenced, as soon as enough
-// others are heard that can put it into a view again (clause S4). Incarnations
-// follow each other two leases apart at least, so that no message of one
+// others are heard that can put it into a view again (clause S4). It follows
+// the one before P and two heartbeats later at least, so that no message of one
 // passes for fresh when the next but one lives.
 func (m *Member) rejoin() {
 	// One that could not join stays fenced, so that all hear its word: the next
 	// incarnation of a node that is deaf, too, would never be believed.
-	if m.leaveBy != 0 || m.held != "" || m.cfg.Cluster&^m.carrier != 0 || m.now-m.bornAt < 2*m.cfg.Lease {
+	if m.leaveBy != 0 || m.held != "" || m.cfg.Cluster&^m.carrier != 0 || m.now < m.nextLife() {
 		return
 	}
 	if m.state == Joining && (m.wasPutOut() || m.keptStill()) {
@@ -210,6 +210,9 @@ func (m *Member) rejoin() {
 		m.reincarnate()
 	}
 }
+
+// nextLife is when the next incarnation may be drawn.
+func (m *Member) nextLife() Time { return m.bornAt + m.patience() + 2*m.cfg.Interval }
 
 // wasPutOut reports whether this incarnation was put into a view and out again
 // without hearing of it: who did that does not echo it any more, and so cannot

@@ -356,9 +356,12 @@ func (m *Member) Next() Time {
 	if m.pathsDue {
 		soonest(m.pathsAt + m.cfg.Interval/4)
 	}
-	if a := m.wanted.accepted; a != nil {
-		soonest(a.votersSince + m.patience())
+	for _, v := range m.known {
+		if v.Epoch >= m.acceptedEpoch() {
+			soonest(v.votersSince + m.patience()) // it may be accepted then, or one on top of it (clause V6)
+		}
 	}
+	soonest(m.nextLife())
 	if m.lostAt != 0 {
 		soonest(m.lostAt + m.hysteresis())
 	}

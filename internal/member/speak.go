@@ -188,12 +188,32 @@ func (m *Member) warn() {
 
 func (m *Member) lags(v *View) bool {
 	for _, n := range m.live {
-		hb := &m.peers[n].hb
-		if m.present(n) && hb.Accepted.Epoch < v.Epoch && hb.Active.Epoch < v.Epoch {
+		if m.present(n) && !m.peers[n].has(v) {
 			return true
 		}
 	}
 	return false
+}
+
+// assists reports whether it is for this node to show a view to one that was promised
+// a ballot, has not got that view, and has to build on it: the view's proposer is
+// away, and this node is the first of the voters that have it (clause V5).
+func (m *Member) assists(n NodeID, v *View) bool {
+	if by := v.Epoch.Proposer(); by == m.cfg.Self || m.present(by) || m.peers[n].has(v) {
+		return false
+	}
+	voters := m.voters()
+	for _, o := range m.live {
+		if o < m.cfg.Self && voters.Has(o) && m.attends(o) && m.peers[o].has(v) {
+			return false
+		}
+	}
+	return true
+}
+
+// has reports whether a node says that it has a view, or a later one.
+func (p *peer) has(v *View) bool {
+	return p.hb.Accepted.Epoch >= v.Epoch || p.hb.Active.Epoch >= v.Epoch
 }
 
 // relays reports whether it is for this node to show a view to one that does

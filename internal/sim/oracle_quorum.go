@@ -30,7 +30,7 @@ func (c *coverage) examine(w *World, i int, h *host) {
 	}
 	fit := h.goesOn(w) && h.tear == 0 && h.carrier == 1<<w.Interfaces-1 && h.slow == 0 && h.late == 0 &&
 		!l.blank && !h.leaving && !h.stuck && !h.agent.sweeping
-	ripe := max(h.born+w.patience(), h.fenced+2*longest(w.Lease)) + longest(w.Interval*3/2)
+	ripe := max(h.born+w.patience(), h.fenced+w.patience()+longest(2*w.Interval)) + longest(w.Interval*3/2)
 	switch {
 	case !fit || w.now < ripe:
 		if c.fit[i] = never; fit && c.ripe[i] != ripe {
