@@ -61,7 +61,7 @@ func (m *Member) warns() bool {
 		return false
 	}
 	// One that follows another line does not: who leads that would wait for it.
-	decided := (a != nil && a.Alone && a.Voters.Has(m.cfg.Self) || m.sole()) && !m.overtaken()
+	decided := (a != nil && a.Alone && a.Voters.Has(m.cfg.Self) || m.sole()) && !m.overtaken(everyone)
 	// One that was stopped, or without a link, may have missed what the other says
 	// in every interval.
 	unsure := m.now < max(m.graceUntil, m.linkedAt+m.grace())

@@ -14,7 +14,9 @@ type peer struct {
 	candEpoch   Epoch               // of the view that it acts on
 	candListed  Set                 // nodes in its file
 	candKnows   bool                // it has accepted a view
-	warnedAt    Time                // when it last warned that it may go on alone
+	warnedAt    Time                // when it last warned that it may go on alone …
+	warnedAs    Incarnation         // … as which incarnation …
+	warnedSent  Time                // … and when that sent the last such word
 	hb          Heartbeat           // the newest of incarnation
 	met         Time                // when it proved to be alive, or was heard again after P
 	arrived     Time                // of hb, this node's clock
@@ -176,7 +178,7 @@ func (m *Member) impostor() bool { return m.now < m.stillUntil }
 func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verdict {
 	p := &m.peers[msg.From]
 	if hb.Alone && m.cfg.Available && !p.outdated(msg.Incarnation, hb.Sent) {
-		p.warnedAt = arrived
+		p.warnedAt, p.warnedAs, p.warnedSent = arrived, msg.Incarnation, hb.Sent
 	}
 	if p.warnedAt == arrived || m.opposes(m.servedLineage(msg.From, hb)) {
 		m.rivalAt = m.now
@@ -216,6 +218,9 @@ func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verd
 		p.since = m.now
 	}
 	p.hb = *hb
+	if !hb.Alone && msg.Incarnation == p.warnedAs && hb.Sent > p.warnedSent {
+		p.warnedAt = 0 // taken back (clause A4)
+	}
 	m.confront(msg.From)
 	if e := hb.Echoes[m.cfg.Self-1]; e.Incarnation == m.incarnation && e.Sent <= m.sent {
 		p.echoed, p.fresh = max(p.echoed, e.Sent), max(p.fresh, e.Sent)
@@ -264,7 +269,7 @@ func (m *Member) greet(p *peer, arrived Time, msg *Message, hb *Heartbeat) Verdi
 	p.bury(p.incarnation)
 	p.bury(hb.Previous)
 	*p = peer{incarnation: msg.Incarnation, met: m.now, past: p.past, echoed: p.echoed, arrived: arrived,
-		listed: p.listed, listedAt: p.listedAt, warnedAt: p.warnedAt}
+		listed: p.listed, listedAt: p.listedAt, warnedAt: p.warnedAt, warnedAs: p.warnedAs, warnedSent: p.warnedSent}
 	m.changed = true
 	return Taken
 }

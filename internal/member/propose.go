@@ -1,5 +1,8 @@
 package member
 
+// everyone is the set of all nodes.
+const everyone = ^Set(0)
+
 // propose changes the view where it is not what it should be (clause V5).
 func (m *Member) propose() {
 	if !m.voting() || m.reading {
@@ -17,7 +20,7 @@ func (m *Member) propose() {
 		}
 	}
 	next := m.wish(parent)
-	if !m.serves() && m.rivalled() || next != nil && !next.Alone && m.overtaken() || m.abandons(next) {
+	if !m.serves() && m.rivalled() || next != nil && !next.Alone && m.overtaken(everyone) || m.abandons(next) {
 		return // it follows those who serve
 	}
 	if next == nil && !m.behind() {
@@ -30,7 +33,7 @@ func (m *Member) propose() {
 	}
 	switch {
 	case !m.turn() || next != nil && m.early(parent, next):
-	case next != nil && enough(by, parent, next):
+	case next != nil && enough(by, parent, next) && (next.Alone || !m.overtaken(by)):
 		m.publish(next)
 	default:
 		m.prepare()
@@ -73,14 +76,15 @@ func (m *Member) disputed() bool {
 // overtaken reports whether this node does not serve and knows of a view of
 // another lineage that is later, or in force: it is followed or outlived (A1), but
 // not ignored (clause A4). Those who serve in an earlier one move on above this
-// node's when they hear of it (A5), and would not follow it.
-func (m *Member) overtaken() bool {
+// node's when they hear of it (A5), and would not follow it. One that is deserted
+// does not count, when those who could go on with it are among by.
+func (m *Member) overtaken(by Set) bool {
 	a := m.wanted.accepted
 	if a == nil || m.serves() {
 		return false
 	}
 	for _, v := range m.known {
-		if v.Lineage != a.Lineage && (v.Epoch > a.Epoch || v == m.active) && !m.forgotten(v) {
+		if v.Lineage != a.Lineage && (v.Epoch > a.Epoch || v == m.active) && !m.forgotten(v) && !m.deserted(v, by) {
 			return true
 		}
 	}
@@ -102,6 +106,27 @@ func (m *Member) forgotten(v *View) bool {
 		hb := &m.peers[n].hb
 		o := m.find(hb.Accepted)
 		if !m.hears(n) || o != nil && o.Lineage == v.Lineage || hb.Active == v.ID() && v != m.active {
+			return false
+		}
+	}
+	return true
+}
+
+// deserted reports whether all voters of a view of another line, and all that live
+// in it, are heard to act on this node's line, which they follow, to serve nothing,
+// and to have accepted nothing later of the other line; and are among those whose
+// promises this node has. Then that line cannot go on (clause A5).
+func (m *Member) deserted(v *View, by Set) bool {
+	a := m.wanted.accepted
+	if m.active == nil || m.active.Lineage != a.Lineage || m.amnesiac {
+		return false
+	}
+	for left := (v.Voters | v.OldVoters | v.live()).Without(m.cfg.Self); left != 0; left &= left - 1 {
+		n := left.first()
+		hb := &m.peers[n].hb
+		o := m.find(hb.Accepted)
+		holds := o == v || o != nil && o.Lineage == a.Lineage
+		if !by.Has(n) || !m.hears(n) || serving(hb.State) || hb.Lineage != a.Lineage || !holds {
 			return false
 		}
 	}
@@ -158,7 +183,7 @@ func (m *Member) newest(by Set) (*View, bool) {
 			continue
 		}
 		o := m.find(a)
-		if o != nil && m.wanted.accepted != nil && o.Lineage != m.wanted.accepted.Lineage && m.serves() {
+		if o != nil && m.wanted.accepted != nil && o.Lineage != m.wanted.accepted.Lineage && (m.serves() || m.deserted(o, by)) {
 			continue // whoever comes back with it follows this node (clause A5)
 		}
 		if o != nil && m.wanted.accepted != nil && o.Lineage != m.wanted.accepted.Lineage && !m.amnesiac {

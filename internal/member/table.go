@@ -204,10 +204,17 @@ func (m *Member) follow() {
 	}
 }
 
-// acting is what this node tells others of it.
-func (m *Member) acting() Set {
+// acting is what this node tells others of it: without those that the view has not
+// in their present incarnation, and which handle nothing under it (clause A4).
+func (m *Member) acting() (s Set) {
 	if m.followed != m.active {
 		return 0
 	}
-	return m.acts
+	for left := m.acts; left != 0; left &= left - 1 {
+		n := left.first()
+		if i := m.incarnationOf(n); i == 0 || m.active.holds(n, i) {
+			s = s.With(n)
+		}
+	}
+	return s
 }

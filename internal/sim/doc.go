@@ -34,8 +34,8 @@
 //     voters change: see coverage. Nobody is in a quorum while frames are lost at
 //     random, or within a lease, the drift margin and one and a half heartbeats
 //     of starting. With partition: available, neither for P after the last recording
-//     that may tell of others; nor invariant 3 for P after a node last heard one serve
-//     in another line that is gone since, whose word it has to heed (clause A4).
+//     that may tell of others; nor invariant 3 for P after a node last heard one that
+//     is gone since serve in another line, or warn: it has to heed that (clause A4).
 //   - Invariant 6, when half of the voters, of the newer or of the older view,
 //     have lost their memory. Each lineage is a chain of its own, and with
 //     partition: available there may be several; without, there is one. A node

@@ -60,7 +60,8 @@ func (c *coverage) relayed(w *World) bool {
 	return false
 }
 
-// opposes notes whether a process takes in that another one serves in another line.
+// opposes notes whether a process takes in that another one serves in another line,
+// or warns that it will.
 func (o *oracle) opposes(w *World, h *host, f *frame, v member.Verdict) {
 	beat, ok := f.message.Body.(*member.Heartbeat)
 	if !ok || v != member.Taken && v != member.Unproved {
@@ -68,14 +69,15 @@ func (o *oracle) opposes(w *World, h *host, f *frame, v member.Verdict) {
 	}
 	serves := beat.State == member.Serving || beat.State == member.Draining || beat.State == member.Leaving
 	o.opposed[h.index][f.origin] = 0
-	if acts := o.actsOn(h); serves && acts != nil && acts.Lineage != beat.Lineage {
+	if acts := o.actsOn(h); beat.Alone || serves && acts != nil && acts.Lineage != beat.Lineage {
 		o.opposed[h.index][f.origin] = w.now
 	}
 }
 
-// survives reports whether a host stops for another one that served in another line
-// when it was last heard, and is gone since: one that was stopped may have said so
-// before, and have had no time to say that it does so no more (clause A4).
+// survives reports whether a host stops for another one that served in another line,
+// or warned, when it was last heard, and is gone since: one that was stopped, or cut
+// off, may have said so before, and have had no time to say that it does so no more
+// (clause A4).
 func (o *oracle) survives(w *World, h *host) bool {
 	for j, other := range w.hosts {
 		if at := o.opposed[h.index][j]; at > 0 && !other.goesOn(w) && w.now-at < w.patience() {

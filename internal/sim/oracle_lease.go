@@ -12,7 +12,7 @@ type leases struct {
 	// … and when the newest frame that they took in had arrived, by the receiver's clock.
 	heard  [maxHosts][maxHosts]member.Time
 	sentAt [maxHosts][maxHosts]instant
-	// When a host last took in that a sender serves in another line of views.
+	// When a host last took in that a sender serves in another line of views, or warns.
 	opposed [maxHosts][maxHosts]instant
 	// The incarnation of which a sender said that it is fenced.
 	fenced [maxHosts][maxHosts]member.Incarnation
