@@ -114,6 +114,7 @@ func Restore(cfg Config, data []byte, now Time, random func() uint64) (*Member, 
 	m := New(cfg, &Stored{s.Promised, s.Accepted}, now, random)
 	m.started, m.bornAt, m.sent, m.nextSend = s.Started, s.BornAt, s.Sent, now
 	m.reading = true // what came meanwhile comes first
+	m.rivalAt = now  // whoever serves elsewhere was heard by the old process, too
 	m.incarnation, m.previous, m.state = s.Incarnation, s.Previous, s.State
 	m.amnesiac, m.forgot, m.spent = s.Amnesiac, s.Forgot, s.Spent
 	m.activeSince, m.grantedSince, m.deadline = s.ActiveSince, s.ActiveSince, s.Deadline
