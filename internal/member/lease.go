@@ -56,6 +56,9 @@ func (m *Member) grantedBy(voters Set) Time {
 // rivalled reports whether a node is heard that serves in another line of views,
 // or is about to (clause A4).
 func (m *Member) rivalled() bool {
+	if m.now < m.heeds {
+		return true
+	}
 	if m.rivalAt == 0 || m.now-m.rivalAt >= m.patience() {
 		return false
 	}

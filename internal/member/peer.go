@@ -222,6 +222,7 @@ func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verd
 		p.warnedAt = 0 // taken back (clause A4)
 	}
 	m.confront(msg.From)
+	m.prove(msg.From)
 	if e := hb.Echoes[m.cfg.Self-1]; e.Incarnation == m.incarnation && e.Sent <= m.sent {
 		p.echoed, p.fresh = max(p.echoed, e.Sent), max(p.fresh, e.Sent)
 		// A grant counts for the leases that the echoer stands for (clause L2).

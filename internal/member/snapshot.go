@@ -21,6 +21,7 @@ type snapshot struct {
 	Accepted, Active      *View
 	ActiveSince, Deadline Time
 	FencedSince, UnfitAt  Time
+	RivalAt, Heeds        Time
 	Tabled                *View   // nil: no table is in effect
 	VotersSince           [3]Time // of these three: View.votersSince
 	States                []uint8 // the table
@@ -61,7 +62,10 @@ func (m *Member) Snapshot() ([]byte, error) {
 		Accepted: m.durable.accepted, Active: m.active, ActiveSince: m.activeSince, Deadline: m.deadline,
 		Tabled: m.tabled, States: m.states, Frozen: m.frozen,
 		Stale: m.stale, InView: m.inView, Given: m.given, Order: m.order, Limit: m.limit,
-		FencedSince: m.fencedSince, UnfitAt: m.unfitAt, Peers: map[NodeID]peerSnapshot{},
+		FencedSince: m.fencedSince, UnfitAt: m.unfitAt, RivalAt: m.rivalAt, Peers: map[NodeID]peerSnapshot{},
+	}
+	if m.rivalled() {
+		s.Heeds = m.rivalAt + m.patience()
 	}
 	for i, v := range []*View{s.Accepted, s.Active, s.Tabled} {
 		if v != nil {
@@ -114,11 +118,11 @@ func Restore(cfg Config, data []byte, now Time, random func() uint64) (*Member, 
 	m := New(cfg, &Stored{s.Promised, s.Accepted}, now, random)
 	m.started, m.bornAt, m.sent, m.nextSend = s.Started, s.BornAt, s.Sent, now
 	m.reading = true // what came meanwhile comes first
-	m.rivalAt = now  // whoever serves elsewhere was heard by the old process, too
 	m.incarnation, m.previous, m.state = s.Incarnation, s.Previous, s.State
 	m.amnesiac, m.forgot, m.spent = s.Amnesiac, s.Forgot, s.Spent
 	m.activeSince, m.grantedSince, m.deadline = s.ActiveSince, s.ActiveSince, s.Deadline
 	m.fencedSince, m.unfitAt = s.FencedSince, s.UnfitAt
+	m.rivalAt, m.heeds = s.RivalAt, s.Heeds
 	m.stale, m.inView, m.given, m.order, m.limit = s.Stale, s.InView, s.Given, s.Order, s.Limit
 	m.active, m.tabled, m.frozen = m.restored(s.Active), m.restored(s.Tabled), s.Frozen
 	copy(m.states, s.States)

@@ -151,16 +151,21 @@ func (m *Member) catchUp() {
 	m.warn()
 }
 
-// confront answers a node at once that serves in an earlier view of another line,
-// with the view that it has to give way to, and one that this node has yet to prove
-// to that it lives: neither of two that serve renews its lease before one of them
-// has given way, and the other knows (clauses A4, A5).
+// confront shows a node at once that serves in an earlier view of another line the
+// view that it has to give way to: neither of two that serve renews its lease before
+// one of them has given way, and the other knows (clauses A4, A5).
 func (m *Member) confront(n NodeID) {
 	p := &m.peers[n]
 	if v := m.active; m.serves() && m.opposes(m.servedLineage(n, &p.hb)) && max(p.hb.Accepted.Epoch, p.hb.Active.Epoch) < v.Epoch && m.now-p.shown >= m.cfg.Interval/2 {
 		p.shown = m.now
 		m.push(v)
 	}
+}
+
+// prove answers the first echo of a node that does not believe yet that this one
+// lives at once: it then can (clause M3).
+func (m *Member) prove(n NodeID) {
+	p := &m.peers[n]
 	if e := &p.hb.Echoes[m.cfg.Self-1]; e.Incarnation == m.incarnation && e.Heard == 0 && p.provedAs != m.incarnation {
 		p.provedAs, m.changed = m.incarnation, true
 	}

@@ -61,6 +61,12 @@ var mutations = []mutation{
 		{"if hb.Echoes[left.first()-1].Heard != 0 {", "if false {"}}},
 	{"later", "A4: what was said in a later view than the own one is no recording from before it", []edit{
 		{"p.candEpoch <= Epoch(m.activeEpoch())", "p.candEpoch > 0"}}},
+	{"heeded", "R4: whom the process before heard is heeded", []edit{
+		{"m.rivalAt, m.heeds = s.RivalAt, s.Heeds", "_ = s.Heeds"}}},
+	{"leaves", "A4: who leaves does not warn", []edit{
+		{"m.cfg.Cluster&^m.carrier != 0 || m.leaveBy != 0 || m.held != \"\" { // nobody", "m.cfg.Cluster&^m.carrier != 0 { // nobody"}}},
+	{"lagged", "A6: who reads late does not extend its lease", []edit{
+		{"m.laggedAt != 0 && m.now-m.laggedAt < m.cfg.Lease", "false"}}},
 	{"extend", "A6: something outside answers who extends its lease", []edit{
 		{"last < m.extending() || m.evidence <= last", "last < m.extending()"}}},
 	{"lapse", "P1: who cannot hear says so", []edit{
