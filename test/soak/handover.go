@@ -47,13 +47,13 @@ const (
 )
 
 var parts = []part{
-	{"shoal", connectionsTable, changed(handover.NewShoal, whole)},
-	{"gateways", connectionsTable, changed(handover.NewGateways, handover.WithoutReturns)},
-	{"recipe", connectionsTable, changed(handover.NewRecipe, whole)},
+	{"shoal", connectionsTable, changed(handover.NewShoal, whole, connections)},
+	{"gateways", connectionsTable, changed(handover.NewGateways, handover.WithoutReturns, connections)},
+	{"recipe", connectionsTable, changed(handover.NewRecipe, whole, connections)},
 	// A node that keeps flows is empty three minutes after their last datagram.
-	{"keep", datagramsTable, datagrams(handover.NewUDP("keep"), handover.WithoutReturns, handover.KeepLimits)},
-	{"move", datagramsTable, datagrams(handover.NewUDP("move"), whole, handover.MoveLimits)},
-	{"conntrack", datagramsTable, datagrams(handover.NewUDPGateways, handover.WithoutReturns, handover.KeepLimits)},
+	{"keep", datagramsTable, changed(handover.NewUDP("keep"), handover.WithoutReturns, datagrams(handover.KeepLimits))},
+	{"move", datagramsTable, changed(handover.NewUDP("move"), whole, datagrams(handover.MoveLimits))},
+	{"conntrack", datagramsTable, changed(handover.NewUDPGateways, handover.WithoutReturns, datagrams(handover.KeepLimits))},
 	{"upload", transferTable, transferred(true)},
 	{"download", transferTable, transferred(false)},
 }
@@ -62,23 +62,34 @@ func whole(plan []handover.Step) []handover.Step { return plan }
 
 type newCluster = func(context.Context, lab.Options) (handover.Cluster, error)
 
+// A use is what clients do with a cluster while it changes by a plan. It returns
+// what is counted, as names and figures.
+type use = func(context.Context, handoverOptions, handover.Cluster, []handover.Step) ([][2]string, error)
+
 // changed lets a cluster change while it is used.
-func changed(build newCluster, plan func([]handover.Step) []handover.Step) func(context.Context, handoverOptions, lab.Options) ([]figure, error) {
+func changed(build newCluster, plan func([]handover.Step) []handover.Step, by use) func(context.Context, handoverOptions, lab.Options) ([]figure, error) {
 	return func(ctx context.Context, o handoverOptions, l lab.Options) (all []figure, err error) {
 		c, err := build(ctx, l)
 		if err != nil {
 			return nil, err
 		}
-		load := handover.Load{Connections: o.connections, Period: o.period, Visits: o.visits}
-		r, err := handover.Run(ctx, c, load, plan(handover.Plan(o.seed, handoverNodes, o.changes)), os.Stderr)
-		if r != nil {
-			fmt.Fprint(os.Stderr, r)
-			for _, row := range r.Rows() {
-				all = append(all, figure{row[0], row[1]})
-			}
+		rows, err := by(ctx, o, c, plan(handover.Plan(o.seed, handoverNodes, o.changes)))
+		for _, row := range rows {
+			all = append(all, figure{row[0], row[1]})
 		}
 		return append(all, figure{"seed", fmt.Sprint(o.seed)}), errors.Join(err, c.Close())
 	}
+}
+
+// connections are clients that keep them, and open others.
+func connections(ctx context.Context, o handoverOptions, c handover.Cluster, plan []handover.Step) ([][2]string, error) {
+	load := handover.Load{Connections: o.connections, Period: o.period, Visits: o.visits}
+	r, err := handover.Run(ctx, c, load, plan, os.Stderr)
+	if r == nil {
+		return nil, err
+	}
+	fmt.Fprint(os.Stderr, r)
+	return r.Rows(), err
 }
 
 // transferred hands the bucket of a transfer over again and again.

@@ -71,6 +71,9 @@ func main() {
 }
 
 func start(ctx context.Context, o options) error {
+	if err := os.MkdirAll(o.dir, 0o755); err != nil { // before hours are spent
+		return err
+	}
 	if os.Geteuid() != 0 {
 		return errors.New("clusters live in network namespaces: run this as root")
 	}
