@@ -71,11 +71,11 @@ func main() {
 }
 
 func start(ctx context.Context, o options) error {
-	if err := os.MkdirAll(o.dir, 0o755); err != nil { // before hours are spent
-		return err
-	}
 	if os.Geteuid() != 0 {
 		return errors.New("clusters live in network namespaces: run this as root")
+	}
+	if err := os.MkdirAll(o.dir, 0o755); err != nil { // before hours are spent
+		return err
 	}
 	dir, err := os.MkdirTemp("", "shoal-soak-")
 	if err != nil {
