@@ -77,14 +77,20 @@ func (m *Member) twoWay(n NodeID) uint8 {
 	return m.heardOn(p) & p.hb.Echoes[m.cfg.Self-1].Heard
 }
 
-// pairsOf returns the interfaces on which n and a third node hear each other.
+// pairsOf returns the interfaces on which n and a third node hear each other, where
+// one of them could take over: where nobody could, giving up would help nobody, too.
 func (m *Member) pairsOf(n NodeID) (on uint8) {
 	for _, o := range m.live {
-		if o > n && m.hears(o) {
+		if o > n && m.hears(o) && (m.couldServe(n) || m.couldServe(o)) {
 			on |= m.peers[n].hb.Echoes[o-1].Heard & m.peers[o].hb.Echoes[n-1].Heard
 		}
 	}
 	return on
+}
+
+// couldServe reports whether the view in force has a node alive.
+func (m *Member) couldServe(n NodeID) bool {
+	return m.active == nil || m.active.Members[n-1].Live()
 }
 
 // interfaces names the interfaces in a mask.

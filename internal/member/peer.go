@@ -177,6 +177,13 @@ func (m *Member) impostor() bool { return m.now < m.stillUntil }
 // hear takes a heartbeat.
 func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verdict {
 	p := &m.peers[msg.From]
+	if p.buried(msg.Incarnation) {
+		return Stale
+	}
+	if m.doubles(p, msg, hb) {
+		p.rival = m.now
+		return DuplicateID
+	}
 	if hb.Alone && m.cfg.Available && !p.outdated(msg.Incarnation, hb.Sent) {
 		p.warnedAt, p.warnedAs, p.warnedSent = arrived, msg.Incarnation, hb.Sent
 	}
@@ -234,9 +241,16 @@ func (m *Member) hear(arrived Time, iface int, msg *Message, hb *Heartbeat) Verd
 }
 
 // outdated reports whether something later has been heard than what an incarnation
-// sent at a time: by itself or by the one that took its place.
+// sent at a time.
 func (p *peer) outdated(i Incarnation, sent Time) bool {
-	return p.buried(i) || i == p.incarnation && sent <= p.hb.Sent || i == p.candidate && sent <= p.candSent
+	return i == p.incarnation && sent <= p.hb.Sent || i == p.candidate && sent <= p.candSent
+}
+
+// doubles reports whether another incarnation of the sender lives, which this one
+// does not replace: a recording, or two hosts with one id. What it says harms nobody.
+func (m *Member) doubles(p *peer, msg *Message, hb *Heartbeat) bool {
+	alive := p.incarnation != 0 && m.now-p.arrived < m.patience()
+	return alive && msg.Incarnation != p.incarnation && hb.Previous != p.incarnation && p.hb.State != Fenced
 }
 
 // greet decides whether a new incarnation is to be believed: only one that
@@ -245,14 +259,6 @@ func (p *peer) outdated(i Incarnation, sent Time) bool {
 // the place of another keeps still for longer than that (R2), so what greets
 // here came after what was known, or says whom it replaces.
 func (m *Member) greet(p *peer, arrived Time, msg *Message, hb *Heartbeat) Verdict {
-	if p.buried(msg.Incarnation) {
-		return Stale
-	}
-	alive := p.incarnation != 0 && m.now-p.arrived < m.patience()
-	if alive && hb.Previous != p.incarnation && p.hb.State != Fenced {
-		p.rival = m.now
-		return DuplicateID
-	}
 	e := hb.Echoes[m.cfg.Self-1]
 	if e.Incarnation != m.incarnation || e.Sent <= p.echoed || e.Sent > m.sent || m.now-e.Sent >= m.cfg.Lease {
 		if p.candidate != msg.Incarnation || hb.Sent > p.candSent {

@@ -92,10 +92,11 @@ func (m *Member) overtaken(by Set) bool {
 }
 
 // abandons reports whether this node is the only voter, and nobody would live in
-// a view. It would help nobody, and prevail over one in which the other serves
-// (clause A5).
+// a view; or goes on alone, and could not join it then. It would help nobody, and
+// prevail over one in which the other serves (clause A5).
 func (m *Member) abandons(next *ViewHeader) bool {
-	return next != nil && m.sole() && next.live() == 0
+	retired := !m.cfg.Listed.Has(m.cfg.Self)
+	return next != nil && next.live() == 0 && (m.sole() || next.Alone && retired)
 }
 
 // forgotten reports whether all voters of a view say that they hold one of another
