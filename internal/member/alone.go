@@ -60,8 +60,10 @@ func (m *Member) warns() bool {
 		m.warnedAt = 0
 		return false
 	}
-	// One that follows another line does not: who leads that would wait for it.
-	decided := (a != nil && a.Alone && a.Voters.Has(m.cfg.Self) || m.sole()) && !m.overtaken(everyone)
+	// One that follows another line does not: who leads that would wait for it. But
+	// one that has begun does, until its view is on disk and it serves.
+	begun := a != nil && a.Alone && a.Voters.Has(m.cfg.Self) && m.durable.accepted != a
+	decided := begun || m.sole() && !m.overtaken(everyone)
 	// One that was stopped, or without a link, may have missed what the other says
 	// in every interval.
 	unsure := m.now < max(m.graceUntil, m.linkedAt+m.grace())

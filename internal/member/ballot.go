@@ -183,6 +183,9 @@ func (m *Member) activate(v *View) {
 		m.accept(v) // chosen: accepting it changes nothing for others
 	}
 	holds := v.holds(m.cfg.Self, m.incarnation)
+	if prev != nil && prev.Lineage != v.Lineage {
+		m.returns(prev, v) // that line may have gone on without this node for a while
+	}
 	switch {
 	case serving && !holds:
 		m.fence("the others went on without it: " + v.Reason)

@@ -78,9 +78,9 @@ func (m *Member) outlived() {
 // staleFlows has the flows of this node destroyed before it takes part again.
 func (m *Member) staleFlows() { m.inView, m.stale, m.sweptAt = false, true, 0 }
 
-// returns notes, when a view has this node in a new incarnation, whether a view
-// since the one that it acted on did not have it at all, or may not have: then
-// it was outlived and did not hear of it (clause T7).
+// returns notes, when a view has this node in a new incarnation, or is of another
+// line, whether a view since the one that it acted on did not have it at all, or may
+// not have: then it was outlived and did not hear of it (clause T7).
 func (m *Member) returns(before *View, v *View) {
 	for at := v; m.cfg.Keep && m.inView && at != before; {
 		if at = m.find(at.Parent); at == nil || !at.Members[m.cfg.Self-1].Live() {

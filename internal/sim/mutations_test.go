@@ -63,12 +63,20 @@ var mutations = []mutation{
 		{"p.candEpoch <= Epoch(m.activeEpoch())", "p.candEpoch > 0"}}},
 	{"heeded", "R4: whom the process before heard is heeded", []edit{
 		{"m.rivalAt, m.heeds = s.RivalAt, s.Heeds", "_ = s.Heeds"}}},
+	{"begun", "A4: who has begun warns until it serves", []edit{
+		{"begun := a != nil &&", "begun := false &&"}}},
+	{"bygone", "A4: what another incarnation says while the sender lives is not heeded", []edit{
+		{"if m.doubles(p, msg, hb) {", "if hb.Alone && m.cfg.Available {\n\t\tp.warnedAt, p.warnedAs, p.warnedSent, m.rivalAt = arrived, msg.Incarnation, hb.Sent, m.now\n\t}\n\tif m.doubles(p, msg, hb) {"}}},
+	{"retired", "A4: who is not in its own file does not go on alone", []edit{
+		{"(m.sole() || next.Alone && retired)", "(m.sole() || retired && false)"}}},
 	{"leaves", "A4: who leaves does not warn", []edit{
 		{"m.cfg.Cluster&^m.carrier != 0 || m.leaveBy != 0 || m.held != \"\" { // nobody", "m.cfg.Cluster&^m.carrier != 0 { // nobody"}}},
 	{"lagged", "A6: who reads late does not extend its lease", []edit{
 		{"m.laggedAt != 0 && m.now-m.laggedAt < m.cfg.Lease", "false"}}},
 	{"extend", "A6: something outside answers who extends its lease", []edit{
 		{"last < m.extending() || m.evidence <= last", "last < m.extending()"}}},
+	{"strangers", "P1: only those who could take over make a mute node give up", []edit{
+		{"(m.couldServe(n) || m.couldServe(o))", "true"}}},
 	{"lapse", "P1: who cannot hear says so", []edit{
 		{"m.fence(\"its lease ran out: too few of the others answer\")", ""}}},
 	{"newest", "M1: an older heartbeat says nothing", []edit{
@@ -85,7 +93,9 @@ var mutations = []mutation{
 		{"m.inView, m.stale, m.sweptAt = false, true, 0", "m.inView = false"}}},
 	{"unawares", "T7: … also if it did not hear of it", []edit{
 		{"m.inView && !m.abreast()", "false"},
-		{"m.returns(prev, v)", ""}}},
+		{"m.deadline = 0\n\t\t\tm.returns(prev, v)", "m.deadline = 0"}}},
+	{"otherline", "T7: … in another line of views, too", []edit{
+		{"prev != nil && prev.Lineage != v.Lineage {", "false {"}}},
 	{"kept", "T5: the new owner leaves old flows to the old one", []edit{
 		{"case was == owned || !m.cfg.Keep:", "case true:"}}},
 	{"regained", "T5: what comes back keeps its flows", []edit{
