@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -132,7 +131,7 @@ func (r *controlResult) measure(dir, binary string, long time.Duration) (err err
 	if err != nil {
 		return err
 	}
-	if !s.Lease.Valid || s.Members == nil || s.Members.View.Epoch != view {
+	if !s.Lease.Valid || s.Members == nil || s.Members.View == nil || s.Members.View.Epoch != view {
 		return fmt.Errorf("%w: %+v", errRestless, s.Members)
 	}
 	seconds := after.at.Sub(before.at).Seconds()
@@ -252,7 +251,7 @@ type controlReading struct {
 }
 
 func (n *controlNode) read() (r controlReading, err error) {
-	pid, err := heartbeatOf(n.cmd.Process.Pid)
+	pid, err := lab.HeartbeatOf(n.cmd.Process.Pid)
 	if err != nil {
 		return r, err
 	}
@@ -270,21 +269,6 @@ func (n *controlNode) read() (r controlReading, err error) {
 		return nil
 	})
 	return r, err
-}
-
-// heartbeatOf finds the heartbeat process of an agent.
-func heartbeatOf(agent int) (int, error) {
-	children, err := lab.Children(agent)
-	if err != nil {
-		return 0, err
-	}
-	for _, pid := range children {
-		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if args := strings.Split(string(line), "\x00"); len(args) > 1 && args[1] == "heartbeat" {
-			return pid, nil
-		}
-	}
-	return 0, fmt.Errorf("process %d: %w", agent, lab.ErrNoHeartbeat)
 }
 
 // cpuTime is what all threads of a process have used: the first number of their

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -42,15 +40,12 @@ type handoverLab struct {
 
 // measureHandover moves one client's bucket so many times from node to node.
 func measureHandover(moves int) (result *handoverResult, err error) {
-	dir, err := os.MkdirTemp("", "shoal-bench-")
+	dir, binary, err := buildShoal()
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	h := handoverLab{binary: filepath.Join(dir, "shoal")}
-	if err := run(exec.Command("go", "build", "-o", h.binary, "github.com/shoal-net/shoal/cmd/shoal"), "build shoal"); err != nil {
-		return nil, err
-	}
+	h := handoverLab{binary: binary}
 	ctx := context.Background()
 	h.Lab, err = lab.New(ctx, lab.Options{Name: "bench", Nodes: 2, Clients: handoverClients, Families: lab.IPv4, Binary: h.binary, NoServices: true})
 	if err != nil {

@@ -15,7 +15,8 @@ const childMark = "SHOAL_BENCH_CHILD"
 
 // runIsolated starts this program again in a mount and a network namespace of
 // its own. What a run makes lives in them and in namespaces without a name:
-// all of it is gone when the process is, however that ends.
+// all of it is gone when the process is, however that ends. Only files in the
+// temporary directory and in /var/lib/shoal stay if it is killed.
 func runIsolated() error {
 	runtime.LockOSThread() // the parent-death signal is the starting thread's
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)

@@ -55,7 +55,7 @@ type Agent struct {
 	health   wellness
 	look     <-chan time.Time                  // when to look again for hosts outside, none having been found
 	asked    atomic.Pointer[heartbeat.Process] // the same, for questions
-	progress atomic.Int64                      // when the loop last began anew, Unix time in ns
+	progress atomic.Int64                      // when the loop last began anew, by the clock of dataplane.Now
 	requests chan request
 }
 

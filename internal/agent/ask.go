@@ -22,7 +22,7 @@ func Members(p Paths) (*heartbeat.Status, error) {
 	case !state.Cluster.HasMembership():
 		return nil, errors.New("its table is static, so no node can take over from another: give every node in the file `addresses:`, and none `buckets:`, and restart them all")
 	}
-	m, err := memberStatus(p)
+	m, err := memberStatus(p, patience)
 	switch {
 	case errors.Is(err, control.ErrNoAgent):
 		return nil, fmt.Errorf("the agent does not run: start it with `shoal up`, or ask on another node: %w", err)

@@ -45,7 +45,12 @@ func (a *Agent) startKeeping() error {
 		return err
 	}
 	k := newKeeper(f, a.plane, a.cluster.Handover.Drain, a.log)
-	k.report = func(epoch uint64, empty []int) error { return a.asked.Load().Drained(epoch, empty) }
+	k.report = func(epoch uint64, empty []int) error {
+		if p := a.asked.Load(); p != nil { // else it is about to take over, and is told at the next count
+			return p.Drained(epoch, empty)
+		}
+		return nil
+	}
 	interfaces := a.cluster.Interfaces // the same after a reload, of which this goroutine knows nothing
 	k.unresolved = func() error { return forgetUnresolved(interfaces) }
 	ctx, cancel := context.WithCancel(context.Background())

@@ -107,6 +107,7 @@ func (a *Agent) attach(l *attached, info netdev.LinkInfo) error {
 	}
 	// An interface that came back has its sysctls anew.
 	if err := a.setSysctls(); err != nil {
+		l.link = netdev.LinkInfo{} // so that it is tried again
 		return err
 	}
 	a.log.Info("attached", "interface", l.config.Name, "mode", mode, "cluster_mac", l.config.MAC)

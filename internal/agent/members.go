@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/shoal-net/shoal/internal/cluster"
+	"github.com/shoal-net/shoal/internal/dataplane"
 	"github.com/shoal-net/shoal/internal/heartbeat"
 	"github.com/shoal-net/shoal/internal/netdev"
 )
@@ -79,7 +80,11 @@ func (a *Agent) startHeartbeat(t *takeover) error {
 	if self, err := readProcess(p.PID()); err == nil {
 		a.state.Heartbeat = ProcessID{PID: p.PID(), StartTime: self.start}
 	}
-	return a.state.save(a.paths)
+	if err := a.state.save(a.paths); err != nil {
+		p.Kill() // or the next try would start another one beside it
+		return err
+	}
+	return nil
 }
 
 // showLife shows a heartbeat process that the agent lives: that its process
@@ -92,7 +97,7 @@ func (a *Agent) showLife(p *heartbeat.Process) {
 		case <-p.Ended():
 			return
 		case <-beat.C:
-			if time.Since(time.Unix(0, a.progress.Load())) < stuckAfter {
+			if dataplane.Now()-time.Duration(a.progress.Load()) < stuckAfter {
 				p.Alive()
 			}
 		}
@@ -106,7 +111,7 @@ func (a *Agent) memberLoop(ctx context.Context, events <-chan netdev.Event, o *O
 	told := a.heart.Events
 	var restart <-chan time.Time
 	for {
-		a.progress.Store(time.Now().UnixNano())
+		a.progress.Store(int64(dataplane.Now()))
 		select {
 		case <-ctx.Done():
 			a.log.Info("leaving: the other nodes take over")
@@ -191,8 +196,9 @@ func (a *Agent) aim() {
 		return
 	}
 	targets, err := a.outside()
-	if err != nil {
+	if err != nil { // what was named last stands
 		a.log.Warn("could not find hosts outside the cluster", "error", err)
+		return
 	}
 	// Until there is one this node cannot go on alone, and on a host that has just
 	// started that is soon.
@@ -220,7 +226,7 @@ func (a *Agent) outside() ([]heartbeat.Target, error) {
 	}
 	hosts, err := netdev.Outside(names, excluded)
 	for _, h := range hosts {
-		targets = append(targets, heartbeat.Target{Interface: h.Interface, Address: h.Address})
+		targets = append(targets, heartbeat.Target{Interface: h.Interface, Address: h.Address, Link: h.Link})
 	}
 	return targets, err
 }

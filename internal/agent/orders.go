@@ -3,7 +3,6 @@ package agent
 import (
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/internal/control"
@@ -34,7 +33,7 @@ func order(p Paths, kind member.OrderKind, node, weight int) error {
 		return fmt.Errorf("node %d: it must be 1 to %d", node, cluster.MaxNodes)
 	}
 	o := member.Order{Kind: kind, Node: member.NodeID(node), Weight: uint16(weight)}
-	return control.Ask(p.socket(), 5*time.Second, opOrder, o, nil)
+	return control.Ask(p.socket(), patience, opOrder, o, nil)
 }
 
 // order passes an order on.

@@ -80,7 +80,7 @@ func (a *Agent) answer(q request, o *Options) (done bool, err error) {
 var errReplaced = errors.New("another agent goes on in the place of this one")
 
 // Reload asks the agent of a cluster to read its file again.
-func Reload(p Paths) error { return control.Ask(p.socket(), 5*time.Second, opReload, nil, nil) }
+func Reload(p Paths) error { return control.Ask(p.socket(), patience, opReload, nil, nil) }
 
 // memberStatus is what the heartbeat process knows, and what the checks of the
 // node's service say.
@@ -92,10 +92,18 @@ func (a *Agent) memberStatus() (*heartbeat.Status, error) {
 	return s, err
 }
 
+// How long an answer is waited for: where there is more to show without it, and
+// where nothing can be done without it. The agent waits for its process, and
+// both may have to wait for a processor.
+const (
+	glance   = time.Second
+	patience = 5 * time.Second
+)
+
 // memberStatus asks the agent what the heartbeat process knows.
-func memberStatus(p Paths) (*heartbeat.Status, error) {
+func memberStatus(p Paths, timeout time.Duration) (*heartbeat.Status, error) {
 	s := new(heartbeat.Status)
-	err := control.Ask(p.socket(), 500*time.Millisecond, opStatus, nil, s)
+	err := control.Ask(p.socket(), timeout, opStatus, nil, s)
 	return s, err
 }
 
@@ -232,6 +240,7 @@ func (a *Agent) handOver(q request, o *Options) (bool, error) {
 	// Until it can, the host's side is not looked after.
 	for openErr := a.reopen(); openErr != nil; openErr = a.reopen() {
 		a.log.Error("could not take the data plane back", "error", openErr)
+		time.Sleep(restartPause)
 	}
 	return false, err
 }
@@ -291,8 +300,8 @@ func (a *Agent) receiveAlive(conn *control.Conn, s *step) ([]*os.File, error) {
 		select {
 		case r := <-got:
 			return r.files, r.err
-		case now := <-beat.C:
-			a.progress.Store(now.UnixNano())
+		case <-beat.C:
+			a.progress.Store(int64(dataplane.Now()))
 		}
 	}
 }
@@ -305,7 +314,11 @@ func (a *Agent) reopen() error {
 		plane, err := dataplane.OpenInPlace(a.paths.Pins(), a.cluster)
 		if err == nil {
 			a.plane = plane
-			return errors.Join(a.startKeeping(), a.state.save(a.paths))
+			if err = errors.Join(a.startKeeping(), a.state.save(a.paths)); err != nil {
+				a.stopKeeping()
+				err = errors.Join(err, plane.Close()) // or it would be locked for the next try
+			}
+			return err
 		}
 		if !errors.Is(err, dataplane.ErrLocked) || time.Now().After(deadline) {
 			return err
@@ -333,7 +346,7 @@ func (s *Status) describeMembers(p Paths) {
 	if !s.Membership {
 		return
 	}
-	m, err := memberStatus(p)
+	m, err := memberStatus(p, glance)
 	if err != nil {
 		s.Warnings = append(s.Warnings, fmt.Sprintf("what the nodes know of each other is not shown: %v", err))
 		return

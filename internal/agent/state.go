@@ -54,7 +54,10 @@ func (p ProcessID) kill() error {
 		err = unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0)
 	}
 	if err == nil {
-		_, err = awaitExit(context.Background(), fd, stopTimeout)
+		var ended bool
+		if ended, err = awaitExit(context.Background(), fd, stopTimeout); !ended && err == nil {
+			err = errors.New("it does not end")
+		}
 	}
 	if err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("end the heartbeat process %d of an agent that is gone: %w", p.PID, err)

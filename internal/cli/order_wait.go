@@ -69,8 +69,11 @@ func awaitDrain(ctx context.Context, s station, node, total int, timeout time.Du
 	defer tick.Stop()
 	for heard := time.Now(); ; {
 		m, err := s.Members()
+		if err == nil && m.View == nil {
+			err = errors.New("the node has no view of the cluster")
+		}
 		switch {
-		case err == nil && m.View != nil:
+		case err == nil:
 			heard = time.Now()
 			p = newDrainProgress(m, node, total)
 			total = p.total

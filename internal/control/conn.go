@@ -33,37 +33,6 @@ type reply struct {
 	Result json.RawMessage `json:"result,omitempty"`
 }
 
-// Pair returns two connections to each other; the second one as a file, for
-// another process.
-func Pair() (*Conn, *os.File, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, fmt.Errorf("make a socket pair: %w", err)
-	}
-	near, far := os.NewFile(uintptr(fds[0]), "near"), os.NewFile(uintptr(fds[1]), "far")
-	defer near.Close()
-	c, err := FromFile(near)
-	if err != nil {
-		far.Close()
-		return nil, nil, err
-	}
-	return c, far, nil
-}
-
-// FromFile makes a connection of an open socket, which it duplicates.
-func FromFile(f *os.File) (*Conn, error) {
-	c, err := net.FileConn(f)
-	if err != nil {
-		return nil, fmt.Errorf("use %s as a connection: %w", f.Name(), err)
-	}
-	u, ok := c.(*net.UnixConn)
-	if !ok {
-		c.Close()
-		return nil, fmt.Errorf("use %s as a connection: it is %T", f.Name(), c)
-	}
-	return newConn(u)
-}
-
 // newConn makes room for the largest message, which the kernel otherwise
 // refuses (sock_alloc_send_pskb in net/core/sock.c).
 func newConn(u *net.UnixConn) (*Conn, error) {

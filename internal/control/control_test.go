@@ -6,11 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func listen(t *testing.T, path string, h Handler) *Server {
@@ -109,16 +112,30 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
+// pair returns two connections to each other.
+func pair(t *testing.T) (near, far *Conn) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ends [2]*Conn
+	for i, fd := range fds {
+		f := os.NewFile(uintptr(fd), "end")
+		c, err := net.FileConn(f)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ends[i], err = newConn(c.(*net.UnixConn)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return ends[0], ends[1]
+}
+
 func TestFiles(t *testing.T) {
-	near, file, err := Pair()
-	if err != nil {
-		t.Fatal(err)
-	}
-	far, err := FromFile(file)
-	file.Close()
-	if err != nil {
-		t.Fatal(err)
-	}
+	near, far := pair(t)
 	defer far.Close()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -145,4 +162,43 @@ func TestFiles(t *testing.T) {
 	if _, err := far.Receive(&text); !errors.Is(err, io.EOF) {
 		t.Errorf("after the other side closed: %v", err)
 	}
+}
+
+// One connection that cannot be taken is not the last.
+func TestServeOutOfDescriptors(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	s, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waiting, err := net.Dial("unixpacket", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waiting.Close()
+	var usual unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &usual); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: usual.Max}); err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		s.Serve(context.Background(), func(context.Context, *Conn, Request) (any, error) { return "here", nil })
+	}()
+	select {
+	case <-served:
+	case <-time.After(retryAfter / 2):
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &usual); err != nil {
+		t.Fatal(err)
+	}
+	var got string
+	if err := Ask(path, 10*time.Second, "name", nil, &got); err != nil || got != "here" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	s.Close()
+	<-served
 }

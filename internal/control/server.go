@@ -48,12 +48,19 @@ func Listen(path string) (*Server, error) {
 	return &Server{path, l}, nil
 }
 
+// retryAfter is when a connection is looked for again that could not be taken.
+const retryAfter = 100 * time.Millisecond
+
 // Serve answers requests, each in a goroutine of its own, until Close.
 func (s *Server) Serve(ctx context.Context, h Handler) {
 	for {
 		u, err := s.listener.AcceptUnix()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
+		}
+		if err != nil { // out of file descriptors or memory, for now
+			time.Sleep(retryAfter)
+			continue
 		}
 		go func() {
 			c, err := newConn(u)

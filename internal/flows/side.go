@@ -65,7 +65,7 @@ func (s *sides) Close() {
 
 // refresh forgets what may no longer be true.
 func (s *sides) refresh() {
-	if !s.changes.changed() && s.known != nil && len(s.known) < maxKnown {
+	if !s.changes.changed() && s.known != nil {
 		return
 	}
 	s.known, s.byIndex = map[destination]reach{}, map[uint32]reach{}
@@ -86,6 +86,9 @@ func reachOf(side cluster.Side) reach {
 func (s *sides) reach(d destination) reach {
 	r, ok := s.known[d]
 	if !ok {
+		if len(s.known) >= maxKnown {
+			clear(s.known)
+		}
 		r = s.ask(d)
 		s.known[d] = r
 	}

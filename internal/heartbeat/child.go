@@ -38,7 +38,7 @@ type Process struct {
 
 // askTimeout is how long an answer may take. The process has more urgent
 // things to do, but none that takes long.
-const askTimeout = time.Second
+const askTimeout = 3 * time.Second
 
 // Start starts `shoal heartbeat`, this program, with what it needs to know.
 // predecessor, if not nil, is a socket to the process that it takes over from.

@@ -60,8 +60,8 @@ func (p *process) tryHandOver() {
 	p.ending = Event{Kind: HandedOver}
 }
 
-// handOver stands still for half a lease at most: what was granted to this node
-// must not run out meanwhile.
+// handOver waits for half a lease at most for each word of the other: what was
+// granted to this node is not to run out meanwhile.
 func (p *process) handOver(fd int) error {
 	state, err := p.m.Snapshot()
 	if err != nil {
@@ -87,12 +87,23 @@ func (p *process) handOver(fd int) error {
 	if _, err := f.Write(message); err != nil {
 		return fmt.Errorf("hand over: %w", err)
 	}
-	answer := []byte{0}
-	if _, err := io.ReadFull(f, answer); err != nil || answer[0] != prepared {
+	if err := expect(f, prepared); err != nil {
 		return fmt.Errorf("hand over: the new process is not prepared: %w", err)
 	}
 	if _, err := f.Write([]byte{goOn}); err != nil {
 		return fmt.Errorf("hand over: %w", err)
+	}
+	return nil
+}
+
+// expect reads the one word that a process waits for.
+func expect(f *os.File, word byte) error {
+	said := []byte{0}
+	if _, err := io.ReadFull(f, said); err != nil {
+		return err
+	}
+	if said[0] != word {
+		return fmt.Errorf("it said %d", said[0])
 	}
 	return nil
 }
@@ -120,8 +131,7 @@ func (p *process) takeOver() error {
 	if _, err := f.Write([]byte{prepared}); err != nil {
 		return fmt.Errorf("take over: %w", err)
 	}
-	answer := []byte{0}
-	if _, err := io.ReadFull(f, answer); err != nil || answer[0] != goOn {
+	if err := expect(f, goOn); err != nil {
 		return fmt.Errorf("take over: the old process goes on: %w", err)
 	}
 	p.serving = p.m.Status(dataplane.Now()).LeaseLeft > 0

@@ -50,9 +50,14 @@ func (p *process) wait(until time.Duration) {
 		uintptr(unsafe.Pointer(&timeout)), 0, 0, 0)
 }
 
+// mostAtOnce bounds what is read before a tick, of a ring that somebody may fill
+// faster than it is read: more than all rings and queues hold, so that nothing
+// that came before the tick is left behind.
+const mostAtOnce = 8 << 10
+
 // drain takes everything that can be read: heartbeats first.
 func (p *process) drain() {
-	for {
+	for range mostAtOnce {
 		hb, ok := p.control.Next()
 		if !ok {
 			break
@@ -68,7 +73,11 @@ func (p *process) drain() {
 		if d == nil {
 			continue
 		}
-		for payload, arrived, ok := d.Next(); ok; payload, arrived, ok = d.Next() {
+		for range mostAtOnce {
+			payload, arrived, ok := d.Next()
+			if !ok {
+				break
+			}
 			p.receive(i, 0, arrived, payload)
 		}
 	}
@@ -223,7 +232,7 @@ func (p *process) obey(c *command, file int) {
 	case c.Reload != nil:
 		p.agent.tell(Event{Kind: Reloaded, Text: p.reload(c.Reload)})
 	case c.Targets != nil:
-		for _, err := range p.probes.aim(*c.Targets) {
+		if err := p.probes.aim(*c.Targets); err != nil {
 			p.warn("%v", err)
 		}
 		p.watchFDs()

@@ -213,9 +213,9 @@ func (p *process) watchFDs() {
 			p.poll = append(p.poll, unix.PollFd{Fd: int32(d.FD()), Events: unix.POLLIN})
 		}
 	}
-	for _, o := range p.probes.open {
+	p.probes.each(func(o *transport.Prober) {
 		p.poll = append(p.poll, unix.PollFd{Fd: int32(o.FD()), Events: unix.POLLIN})
-	}
+	})
 }
 
 func (p *process) close() {

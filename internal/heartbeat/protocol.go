@@ -28,6 +28,7 @@ func NewSetup(c *cluster.Cluster, pins, state string) Setup {
 type Target struct {
 	Interface string     `json:"interface"` // on whose link it is; empty: wherever the routing table says
 	Address   netip.Addr `json:"address"`
+	Link      string     `json:"link"` // its index and MAC: another one is asked over another socket
 }
 
 // alive is what the agent sends to show that it lives. It is no JSON, so that

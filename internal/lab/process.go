@@ -57,19 +57,26 @@ func (n *Node) PID() int {
 // HeartbeatPID finds the heartbeat process of the node's agent. It fails with
 // ErrNoHeartbeat where there is none.
 func (n *Node) HeartbeatPID() (int, error) {
-	if n.Running() {
-		children, err := Children(n.PID())
-		if err != nil {
-			return 0, err
-		}
-		for _, pid := range children {
-			line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-			if args := bytes.Split(line, []byte{0}); len(args) > 1 && string(args[1]) == heartbeatCommand {
-				return pid, nil
-			}
+	if !n.Running() {
+		return 0, fmt.Errorf("%s: %w", n.Name, ErrNoHeartbeat)
+	}
+	return HeartbeatOf(n.PID())
+}
+
+// HeartbeatOf finds the heartbeat process of an agent. It fails with
+// ErrNoHeartbeat where there is none.
+func HeartbeatOf(agent int) (int, error) {
+	children, err := Children(agent)
+	if err != nil {
+		return 0, err
+	}
+	for _, pid := range children {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if args := bytes.Split(line, []byte{0}); len(args) > 1 && string(args[1]) == heartbeatCommand {
+			return pid, nil
 		}
 	}
-	return 0, fmt.Errorf("%s: %w", n.Name, ErrNoHeartbeat)
+	return 0, fmt.Errorf("process %d: %w", agent, ErrNoHeartbeat)
 }
 
 // pidsOf finds those of the agent and the heartbeat process that are asked

@@ -13,6 +13,7 @@ import (
 type Neighbour struct {
 	Interface string
 	Address   netip.Addr
+	Link      string // the interface's index and MAC
 }
 
 // maxOutside is how many neighbours beside gateways are named.
@@ -26,11 +27,12 @@ func Outside(ifnames []string, excluded []netip.Addr) ([]Neighbour, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
 	}
-	names := make(map[int]string)
+	byIndex := make(map[int]Neighbour) // without addresses
 	for _, l := range links {
-		names[l.Attrs().Index] = l.Attrs().Name
+		a := l.Attrs()
+		byIndex[a.Index] = Neighbour{Interface: a.Name, Link: fmt.Sprint(a.Index, " ", a.HardwareAddr)}
 	}
-	found, err := gateways(names)
+	found, err := gateways(byIndex)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +43,8 @@ func Outside(ifnames []string, excluded []netip.Addr) ([]Neighbour, error) {
 	limit := len(found) + maxOutside
 	for _, n := range neighbours {
 		addr, ok := netip.AddrFromSlice(n.IP)
-		one := Neighbour{names[n.LinkIndex], addr.Unmap()}
+		one := byIndex[n.LinkIndex]
+		one.Address = addr.Unmap()
 		known := n.State&(unix.NUD_REACHABLE|unix.NUD_STALE|unix.NUD_DELAY|unix.NUD_PROBE|unix.NUD_PERMANENT) != 0
 		if ok && known && !addr.IsMulticast() && slices.Contains(ifnames, one.Interface) &&
 			!slices.Contains(excluded, one.Address) && !slices.Contains(found, one) && len(found) < limit {
@@ -51,7 +54,7 @@ func Outside(ifnames []string, excluded []netip.Addr) ([]Neighbour, error) {
 	return found, nil
 }
 
-func gateways(names map[int]string) (found []Neighbour, err error) {
+func gateways(byIndex map[int]Neighbour) (found []Neighbour, err error) {
 	routes, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
 	if err != nil {
 		return nil, fmt.Errorf("list routes: %w", err)
@@ -63,7 +66,9 @@ func gateways(names map[int]string) (found []Neighbour, err error) {
 			}
 		}
 		if addr, ok := netip.AddrFromSlice(r.Gw); ok {
-			found = append(found, Neighbour{names[r.LinkIndex], addr.Unmap()})
+			one := byIndex[r.LinkIndex]
+			one.Address = addr.Unmap()
+			found = append(found, one)
 		}
 	}
 	return found, nil

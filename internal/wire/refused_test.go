@@ -57,7 +57,7 @@ func TestErrors(t *testing.T) {
 		"sender 65":          {edit(c, &m, func(b []byte) { b[offsetKind+1] = 65 }), ErrMalformed},
 		"no incarnation":     {edit(c, &m, func(b []byte) { clear(b[offsetKind+2 : offsetBody]) }), ErrMalformed},
 		"kind 0":             {edit(c, &m, func(b []byte) { b[offsetKind] = 0 }), ErrMalformed},
-		"kind 5":             {edit(c, &m, func(b []byte) { b[offsetKind] = 5 }), ErrMalformed},
+		"a kind not known":   {edit(c, &m, func(b []byte) { b[offsetKind] = kindFlowChunk + 1 }), ErrMalformed},
 		"a body of no bytes": {seal(c, c.Append(nil, &m)[:offsetBody]), ErrMalformed},
 	} {
 		var into Decoded

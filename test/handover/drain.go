@@ -38,8 +38,14 @@ func MeasureDrain(ctx context.Context, c Cluster, load Load, node int, handed fu
 		t.Returned = time.Since(began)
 		returned <- err
 	}()
-	for over := false; !over && err == nil; {
-		over, err = handed()
+	for over, asked := false, returned; !over && err == nil; {
+		select {
+		case err = <-asked: // a drain that failed is never over
+			returned <- err
+			asked = nil
+		default:
+			over, err = handed()
+		}
 	}
 	t.Handed = time.Since(began)
 	if err = errors.Join(err, <-returned); err != nil {
@@ -55,8 +61,10 @@ func MeasureDrain(ctx context.Context, c Cluster, load Load, node int, handed fu
 	err = c.Emptied(ctx, node)
 	t.Emptied = time.Since(began) - t.Ended
 	clients.leave(name, false)
-	if len(clients.Broken)+len(clients.Failed) > 0 {
-		err = errors.Join(err, fmt.Errorf("%d connections broke and %d could not be opened", len(clients.Broken), len(clients.Failed)))
-	}
+	clients.note(func() {
+		if len(clients.Broken)+len(clients.Failed) > 0 {
+			err = errors.Join(err, fmt.Errorf("%d connections broke and %d could not be opened", len(clients.Broken), len(clients.Failed)))
+		}
+	})
 	return t, err
 }

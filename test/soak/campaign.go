@@ -25,11 +25,11 @@ const (
 const maxFailures = 3
 
 // run strikes a cluster with what the record does not have yet.
-func (c campaign) run(ctx context.Context, r *record, binary, log string) error {
+func (c campaign) run(ctx context.Context, r *record, binary, log string) (err error) {
 	var rig *failover.Rig
 	defer func() {
 		if rig != nil {
-			rig.Close()
+			err = errors.Join(err, rig.Close())
 		}
 	}()
 	agents, err := openLog(log)
