@@ -33,6 +33,18 @@ func (m *Member) alone() bool {
 	return m.serves() && m.voters().Has(n) && kept || m.warned()
 }
 
+// beginsAlone reports whether this node has served alone for so short a time that
+// the other one may have a lease still: it may hear who joins now, and not have
+// heard this node (clause A3).
+func (m *Member) beginsAlone() bool {
+	a := m.active
+	if a == nil || !a.Alone || !m.serves() || m.now-m.activeSince >= m.patience() {
+		return false
+	}
+	e := &a.Members[m.cfg.Self-1]
+	return e.State == Serving && e.Weight > 0
+}
+
 // givenUp reports whether the other voter says that it is fenced, and cannot
 // agree to anything else, since it does not hear this node (clause A1).
 func (m *Member) givenUp(n NodeID) bool {
@@ -84,9 +96,26 @@ func (m *Member) sole() bool {
 }
 
 // warned reports whether the warning has been out for so long that the lease
-// of whoever hears it is over.
+// of whoever hears it is over. One that warned itself may have begun since.
 func (m *Member) warned() bool {
-	return m.warnedAt != 0 && m.now-m.warnedAt >= m.warning()
+	return m.warnedAt != 0 && m.now >= m.warnedUntil()
+}
+
+// warnedUntil is when this node has warned for long enough.
+func (m *Member) warnedUntil() Time {
+	since := m.warnedAt
+	for n := range m.met() {
+		if p := &m.peers[n]; p.warns() {
+			since = max(since, p.warnedAt)
+		}
+	}
+	return since + m.warning()
+}
+
+// warns reports that a node warned last that it may go on alone, and has not heard
+// this one since.
+func (p *peer) warns() bool {
+	return p.warnedAt != 0 && (p.hb.Alone || p.fresh <= p.warnedAt)
 }
 
 // warning is how long that is.

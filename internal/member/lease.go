@@ -64,8 +64,8 @@ func (m *Member) rivalled() bool {
 	}
 	for n := range m.met() {
 		p := &m.peers[n]
-		if p.warnedAt != 0 && m.now-p.warnedAt < m.patience() && (p.hb.Alone || p.fresh <= p.warnedAt) {
-			return true // unless it has heard this node since
+		if p.warns() && m.now-p.warnedAt < m.patience() {
+			return true
 		}
 	}
 	return m.opposed()

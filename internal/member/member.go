@@ -370,7 +370,7 @@ func (m *Member) Next() Time {
 		soonest(m.lapsesAt())
 	}
 	if m.warnedAt != 0 {
-		soonest(m.warnedAt + m.warning())
+		soonest(m.warnedUntil())
 	}
 	for _, n := range m.live {
 		p := &m.peers[n]

@@ -202,7 +202,7 @@ func (m *Member) joins(n NodeID, voters Set) bool {
 	}
 	// One that died since it said so would have buckets until it is voted out.
 	p := &m.peers[n]
-	if !m.present(n) || !p.hb.Fit || p.mismatch || m.now-p.arrived > 3*m.cfg.Interval/2 {
+	if m.beginsAlone() || !m.present(n) || !p.hb.Fit || p.mismatch || m.now-p.arrived > 3*m.cfg.Interval/2 {
 		return false
 	}
 	if p.hb.Echoes[self-1].Heard != 0 {

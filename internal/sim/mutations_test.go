@@ -65,6 +65,10 @@ var mutations = []mutation{
 		{"m.rivalAt, m.heeds = s.RivalAt, s.Heeds", "_ = s.Heeds"}}},
 	{"begun", "A4: who has begun warns until it serves", []edit{
 		{"begun := a != nil &&", "begun := false &&"}}},
+	{"counted", "A4: who hears a warning counts its own anew", []edit{
+		{"since = max(since, p.warnedAt)", "_ = p.warnedAt"}}},
+	{"newcomer", "A3: nobody joins at once who goes on alone", []edit{
+		{"if m.beginsAlone() || ", "if "}}},
 	{"bygone", "A4: what another incarnation says while the sender lives is not heeded", []edit{
 		{"if m.doubles(p, msg, hb) {", "if hb.Alone && m.cfg.Available {\n\t\tp.warnedAt, p.warnedAs, p.warnedSent, m.rivalAt = arrived, msg.Incarnation, hb.Sent, m.now\n\t}\n\tif m.doubles(p, msg, hb) {"}}},
 	{"retired", "A4: who is not in its own file does not go on alone", []edit{
@@ -94,8 +98,6 @@ var mutations = []mutation{
 	{"unawares", "T7: … also if it did not hear of it", []edit{
 		{"m.inView && !m.abreast()", "false"},
 		{"m.deadline = 0\n\t\t\tm.returns(prev, v)", "m.deadline = 0"}}},
-	{"otherline", "T7: … in another line of views, too", []edit{
-		{"prev != nil && prev.Lineage != v.Lineage {", "false {"}}},
 	{"kept", "T5: the new owner leaves old flows to the old one", []edit{
 		{"case was == owned || !m.cfg.Keep:", "case true:"}}},
 	{"regained", "T5: what comes back keeps its flows", []edit{

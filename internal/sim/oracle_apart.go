@@ -65,8 +65,9 @@ func (c *contacts) word(from int) instant {
 }
 
 // grace is how long two nodes that could not hear each other may both handle a
-// bucket after they can: what was left of a lease.
-func (w *World) grace() instant { return longest(w.Lease) + w.network.slowest }
+// bucket after they can: what was left of a lease, when the view of the one that
+// went on alone last was on disk.
+func (w *World) grace() instant { return longest(w.Lease) + w.network.slowest + w.Sync }
 
 // losing is after how much silence two nodes have lost touch: what one of two
 // voters waits before it extends its own lease (clause A6), by the fastest
