@@ -24,7 +24,7 @@ test: packages
 unit:
 	go test ./...
 
-# Writes docs/benchmarks. Takes twelve minutes on an idle machine.
+# Writes docs/benchmarks, on an idle machine (go run ./bench -only PART does a part).
 bench: packages
 	go run ./bench
 

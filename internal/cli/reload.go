@@ -16,8 +16,8 @@ func reloadCommand(env *Env) *cobra.Command {
 		Use:   "reload CLUSTER",
 		Short: "Make the running node read its file again",
 		Long: `Makes the agent read its file again, as SIGHUP does. The list of nodes, keys,
-witness and partition may change; anything else takes a restart. The order in
-which the nodes of a cluster are reloaded does not matter.`,
+witness, partition and health checks may change; anything else takes a restart.
+The order in which the nodes of a cluster are reloaded does not matter.`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error {
 			paths, err := agent.NewPaths(instance, args[0])

@@ -24,8 +24,8 @@ other nodes take over, and it takes everything away again.
 
 Where the file lists the nodes' addresses they know each other, and a node that
 dies is replaced. SIGHUP and shoal reload then read the file again; nodes, keys,
-witness and partition may change. --replace takes the place of a shoal that runs
-this cluster here, such as an older version, and moves no bucket.
+witness, partition and health checks may change. --replace takes the place of a
+shoal that runs this cluster here, such as an older version, and moves no bucket.
 
 Without a file, in the form of the iptables match "cluster", beside nodes that
 still use it:

@@ -157,7 +157,7 @@ const handoverHead = `# Connections when nodes come and go
 
 makes changes of a cluster while clients use it, and writes this page, column by
 column; the figures are in [handover.csv](handover.csv), too. ` + "`go run ./test/soak -h`" + `
-tells how to run a part (` + "`-only`" + `), and with other numbers.
+tells how to run a part (` + "`-handover -only`" + `), and with other numbers.
 
 `
 
@@ -182,8 +182,9 @@ const handoverText = `
   change comes, since the connections that are kept do not end: buckets move again
   and again while they are drained. A *return* is a node that is drained; its clients
   end their connections after the next answer; then it is stopped, started a second
-  later and undrained, all while other changes go on. (Gateways and the recipe have
-  no such clients; behind gateways such a node is only undrained.)
+  later and undrained, all while other changes go on. (Behind
+  gateways such a node is only undrained: their clients do not know it. With the
+  recipe it is left out for a second, and its clients are not waited for.)
 - *Resets that reached clients* are captured before their connection tracking.
   *Resets that clients sent* are their kernel's: answers to what was not for them.
 - *Connections whose SYN was sent again* are of both sorts. A SYN that comes while

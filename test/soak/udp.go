@@ -28,7 +28,7 @@ func datagrams(limits handover.UDPLimits) use {
 const datagramsText = `
 ## UDP
 
-` + "`-only udp`" + ` runs these parts; a run ends with an error where something below is not
+` + "`make handover HANDOVERFLAGS='-only udp'`" + ` runs these parts; a run ends with an error where something below is not
 as it has to be, and its figures are not written then.
 
 - *keep* and *move* are backends with ` + "`udp: keep` and `udp: move`" + `, each with a server
