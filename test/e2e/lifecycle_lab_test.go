@@ -138,15 +138,14 @@ func TestLifecycleLabCommand(t *testing.T) {
 	}
 }
 
-// The clients of a node whose agent hangs are handed over by message: nobody goes
-// without an answer, but who asks in the half millisecond between the two owners,
-// one in some fifty runs. Were the lease waited for, five requests would be hit.
+// The clients of a node whose agent hangs are served by the other one within a tenth
+// of a second, in which four of its forty requests in a second fall.
 func TestLifecycleLabStoppedNode(t *testing.T) {
 	r := runLab(t, "--nodes", "2", "--clients", "10", "--for", "5s", "-o", "json")
 	r.awaitUp(t)
 	must(t, syscall.Kill(r.agentPID(t, 1), syscall.SIGSTOP))
 	report, exit := r.wait(t)
-	if c := report.Counts; c.Once < c.Requests-1 || c.None != c.Requests-c.Once || c.Requests == 0 {
+	if c := report.Counts; c.Once < c.Requests-4 || c.None != c.Requests-c.Once || c.Requests == 0 {
 		t.Errorf("%+v, %q; want every request answered once", c, report.Faults)
 	}
 	if (exit == 0) != report.OK() {
