@@ -255,7 +255,7 @@ func (n *controlNode) read() (r controlReading, err error) {
 	if err != nil {
 		return r, err
 	}
-	if r.cpu, err = cpuTime(pid); err != nil {
+	if r.cpu, _, err = schedstat(pid); err != nil {
 		return r, err
 	}
 	r.at = time.Now()
@@ -269,25 +269,6 @@ func (n *controlNode) read() (r controlReading, err error) {
 		return nil
 	})
 	return r, err
-}
-
-// cpuTime is what all threads of a process have used: the first number of their
-// schedstat, in ns (Documentation/scheduler/sched-stats.rst).
-func cpuTime(pid int) (sum time.Duration, err error) {
-	files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
-	if err == nil && len(files) == 0 {
-		err = fmt.Errorf("process %d is gone", pid)
-	}
-	for _, file := range files {
-		var used int64
-		text, readErr := os.ReadFile(file)
-		if readErr == nil {
-			_, readErr = fmt.Sscan(string(text), &used)
-		}
-		err = errors.Join(err, readErr)
-		sum += time.Duration(used)
-	}
-	return sum, err
 }
 
 func (r *report) controlTable() string {

@@ -25,6 +25,7 @@ const (
 // handoverResult is what the SYNs of one client saw of hand-overs.
 type handoverResult struct {
 	gaps   sample // ms, the longest in each hand-over; 0: every SYN was answered
+	waits  sample // ms that the nodes' heartbeat processes waited for a processor in each
 	hit    sample // SYNs without an answer in each
 	sent   int    // SYNs in all
 	astray int    // of them without an answer while nothing moved
@@ -62,18 +63,54 @@ func measureHandover(moves int) (result *handoverResult, err error) {
 	}
 	p.start()
 	var windows []window
+	var waits sample
 	time.Sleep(handoverPause)
 	for i := 0; i < moves && err == nil; i++ {
+		var before time.Duration
+		before, err = h.waited()
 		w := window{from: dataplane.Now()}
-		err = h.move(ctx, client, i%2 == 1)
+		err = errors.Join(err, h.move(ctx, client, i%2 == 1))
 		w.to = dataplane.Now()
 		windows = append(windows, w)
+		after, waitErr := h.waited()
+		err = errors.Join(err, waitErr)
+		waits = append(waits, float64(after-before)/float64(time.Millisecond))
 		time.Sleep(handoverPause)
 	}
 	if err := errors.Join(err, p.stop()); err != nil {
 		return nil, err
 	}
-	return p.result(windows), nil
+	result = p.result(windows)
+	result.waits = waits
+	return result, nil
+}
+
+// waited is how long the nodes' heartbeat processes have waited for a processor.
+func (h handoverLab) waited() (sum time.Duration, err error) {
+	for _, n := range h.Nodes {
+		pid, err := n.HeartbeatPID()
+		if err != nil {
+			return 0, err
+		}
+		_, waited, err := schedstat(pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += waited
+	}
+	return sum, nil
+}
+
+// waitedInWorst is what the nodes waited for a processor in the hand-over with the
+// longest gap, ms.
+func (h *handoverResult) waitedInWorst() float64 {
+	worst := 0
+	for i, gap := range h.gaps {
+		if gap > h.gaps[worst] {
+			worst = i
+		}
+	}
+	return h.waits[worst]
 }
 
 // mover returns a client whose bucket the first node gets with its share. It
@@ -142,9 +179,10 @@ func (r *report) handoverTable() string {
 		hits += n
 	}
 	ms := func(q float64) string { return fmt.Sprintf("%.2f", h.gaps.quantile(q)) }
-	header := []string{"hand-overs", "gap p50, ms", "p99, ms", "worst, ms", "target", "", "SYNs that hit a gap", "of", "lost while nothing moved", "a SYN every"}
+	header := []string{"hand-overs", "gap p50, ms", "p99, ms", "worst, ms", "target", "", "SYNs that hit a gap", "of", "lost while nothing moved", "a SYN every", "waited for a processor, median, ms", "in the worst, ms"}
 	return table(header, [][]string{{
 		fmt.Sprint(len(h.gaps)), ms(0.5), ms(0.99), ms(1), fmt.Sprintf("≤ %.0f", handoverTarget), verdict(h.gaps.quantile(1) <= handoverTarget),
 		fmt.Sprintf("%.0f", hits), fmt.Sprint(h.sent), fmt.Sprint(h.astray), fmt.Sprintf("%d µs", h.every.Microseconds()),
+		fmt.Sprintf("%.2f", h.waits.median()), fmt.Sprintf("%.2f", h.waitedInWorst()),
 	}})
 }
