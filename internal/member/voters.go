@@ -4,7 +4,7 @@ package member
 // first views are accepted by majorities of the old and the new voters, then
 // by the new ones alone (clause V6).
 func (m *Member) wishVoters(c *change, parent *View) {
-	if parent == m.wanted.accepted && m.alone() {
+	if m.alone() && m.sameVoters(parent) {
 		m.wishAlone(c)
 		return
 	}
@@ -25,6 +25,13 @@ func (m *Member) wishVoters(c *change, parent *View) {
 	}
 	c.OldVoters, c.Voters = c.Voters, target
 	c.because("voters change")
+}
+
+// sameVoters reports whether a view has the voters of the one accepted here, which
+// may be an earlier one: a ballot of this node's own may have kept it from accepting.
+func (m *Member) sameVoters(v *View) bool {
+	a := m.wanted.accepted
+	return v == a || v != nil && a != nil && v.Voters == a.Voters && v.OldVoters == a.OldVoters
 }
 
 // wishAlone makes a view in which this node is the only voter. Others that it
