@@ -183,13 +183,14 @@ func (m *Member) activate(v *View) {
 		m.accept(v) // chosen: accepting it changes nothing for others
 	}
 	holds := v.holds(m.cfg.Self, m.incarnation)
-	if prev != nil && prev.Lineage != v.Lineage {
+	sole := v.Voters == Set(0).With(m.cfg.Self) // it goes on itself
+	if prev != nil && prev.Lineage != v.Lineage && !sole {
 		m.returns(prev, v) // that line may have gone on without this node for a while
 	}
 	switch {
 	case serving && !holds:
 		m.fence("the others went on without it: " + v.Reason)
-	case serving && prev != nil && prev.Lineage != v.Lineage && v.Parent != prev.ID() && v.Voters != Set(0).With(m.cfg.Self):
+	case serving && prev != nil && prev.Lineage != v.Lineage && v.Parent != prev.ID() && !sole:
 		m.fence("other nodes went on without it and prevail")
 	case holds && m.state != Fenced:
 		if m.state == Joining {

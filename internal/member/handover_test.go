@@ -9,11 +9,13 @@ func TestOtherLineEndsFlows(t *testing.T) {
 		name    string
 		lineage uint64
 		follows bool // the view that the node acted on
+		voters  Set
 		stale   bool
 	}{
-		{"a view of the same line", 1, true, false},
-		{"one that went on alone from it", 2, true, false},
-		{"of another line", 2, false, true},
+		{"a view of the same line", 1, true, 3, false},
+		{"one that the other made alone on top of it", 2, true, 2, false},
+		{"of another line", 2, false, 2, true},
+		{"its own, on top of one that it does not know any more", 2, false, 1, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := testConfig(1, 2)
@@ -26,6 +28,7 @@ func TestOtherLineEndsFlows(t *testing.T) {
 			m.activate(first)
 			m.stale = false
 			h.Epoch, h.Lineage, h.Parent = 3<<8|2, c.lineage, ViewID{Epoch: 2<<8 | 2}
+			h.Voters, h.OldVoters = c.voters, c.voters
 			if c.follows {
 				h.Parent = first.ID()
 			}
