@@ -2,10 +2,12 @@ package member
 
 // other returns the other one of two voters, where partition: available lets
 // one go on without it (clause A1); else 0. A node that is about to become the
-// second voter counts as one.
+// second voter counts as one; one that is about to be none any more does not: the
+// other may be the only one already, and grant itself its lease.
 func (m *Member) other() NodeID {
-	voters := m.voters().With(m.cfg.Self)
-	if !m.cfg.Available || voters.Len() != 2 {
+	voters, a := m.voters().With(m.cfg.Self), m.wanted.accepted
+	retires := a != nil && a.OldVoters.Has(m.cfg.Self) && !a.Voters.Has(m.cfg.Self)
+	if !m.cfg.Available || voters.Len() != 2 || retires {
 		return 0
 	}
 	return voters.Without(m.cfg.Self).first()

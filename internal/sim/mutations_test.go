@@ -71,6 +71,8 @@ var mutations = []mutation{
 		{"if m.beginsAlone() || ", "if "}}},
 	{"unaccepted", "A1: … also on top of a view that it could not accept", []edit{
 		{"m.alone() && m.sameVoters(parent)", "parent == m.wanted.accepted && m.alone()"}}},
+	{"retires", "A1: … not by who is to be a voter no more", []edit{
+		{"voters.Len() != 2 || retires {", "voters.Len() != 2 || retires && false {"}}},
 	{"bygone", "A4: what another incarnation says while the sender lives is not heeded", []edit{
 		{"if m.doubles(p, msg, hb) {", "if hb.Alone && m.cfg.Available {\n\t\tp.warnedAt, p.warnedAs, p.warnedSent, m.rivalAt = arrived, msg.Incarnation, hb.Sent, m.now\n\t}\n\tif m.doubles(p, msg, hb) {"}}},
 	{"retired", "A4: who is not in its own file does not go on alone", []edit{
