@@ -106,6 +106,7 @@ func doStart(w *World, h *host, args []string) error {
 	if h.disk.content == nil && w.oracle.latest != nil {
 		w.oracle.late = w.oracle.late.With(h.id)
 	}
+	w.mislead()
 	w.start(h)
 	return nil
 }
@@ -241,6 +242,7 @@ func doReload(w *World, h *host, args []string) error {
 		}
 	}
 	h.unread = true
+	w.mislead()
 	w.settled()
 	w.rereads(h)
 	return nil

@@ -18,6 +18,7 @@ type chosen struct {
 	voted    instant                     // when the voters of an accepted view were others than before, last
 	lost     member.Set                  // nodes that have lost their memory
 	late     member.Set                  // nodes that had none when there were views
+	misled   member.Set                  // nodes that lost theirs and whose files name more without than with it
 	ordered  []order                     // all commands so far
 	anew     map[uint64]bool             // lines begun by voters most of whom did not know of the views before, or while files differed
 }
@@ -58,7 +59,21 @@ func (c *chosen) votes(n member.NodeID) bool {
 // know what was agreed on: invariant 6 and the chain of views are excused then,
 // not the others.
 func (c *chosen) forgetful(voters member.Set) bool {
-	return 2*(c.lost&voters).Len() >= voters.Len() || 2*((c.lost|c.late)&voters).Len() > voters.Len()
+	return 2*(c.lost&voters).Len() >= voters.Len() || most(c.lost|c.late, voters) || c.misled&voters != 0
+}
+
+// most reports whether a set has a majority of another one.
+func most(of, all member.Set) bool { return 2*(of&all).Len() > all.Len() }
+
+// mislead notes whose file has nodes on it most of whom have no memory, though the
+// voters that it forgot may: such a file says that a cluster is to be founded.
+func (w *World) mislead() {
+	c := &w.oracle.chosen
+	for _, h := range w.hosts {
+		if s := h.disk.content; c.lost.Has(h.id) && (s == nil || s.Accepted == nil) && most(c.lost|c.late, h.config.Listed) {
+			c.misled = c.misled.With(h.id)
+		}
+	}
 }
 
 // stored notes a view that a node is about to accept.
