@@ -78,7 +78,7 @@ func TestDescribe(t *testing.T) {
 		},
 	}
 	start := ownStart(t)
-	got, err := describe(&State{PID: os.Getpid(), StartTime: start, Cluster: c}, before, after, 2*time.Second)
+	got, err := describe(&State{PID: os.Getpid(), StartTime: start, Cluster: c}, nil, before, after, 2*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestWarnings(t *testing.T) {
 	} {
 		snapshot := &dataplane.Snapshot{Lease: test.lease, LeaseEpoch: 2, TableEpoch: test.tableEpoch,
 			States: []dataplane.State{dataplane.Owned}, BucketPackets: []uint64{0}}
-		s, err := describe(&State{PID: os.Getpid(), StartTime: test.start, Cluster: c}, snapshot, snapshot, time.Second)
+		s, err := describe(&State{PID: os.Getpid(), StartTime: test.start, Cluster: c}, nil, snapshot, snapshot, time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}

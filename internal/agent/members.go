@@ -210,10 +210,10 @@ func (a *Agent) aim() {
 	}
 }
 
-func (a *Agent) outside() ([]heartbeat.Target, error) {
-	var targets []heartbeat.Target
+// outside is the witness, where there is one, or else whom this node finds.
+func (a *Agent) outside() (targets []heartbeat.Target, err error) {
 	if w := a.cluster.Membership.Witness; w.IsValid() {
-		targets = append(targets, heartbeat.Target{Address: w})
+		return []heartbeat.Target{{Address: w}}, nil
 	}
 	var names []string
 	var excluded []netip.Addr

@@ -340,24 +340,3 @@ func closeFiles(files []*os.File) {
 		f.Close()
 	}
 }
-
-// describeMembers adds what the agent knows of the other nodes.
-func (s *Status) describeMembers(p Paths) {
-	if !s.Membership {
-		return
-	}
-	m, err := memberStatus(p, glance)
-	if err != nil {
-		s.Warnings = append(s.Warnings, fmt.Sprintf("what the nodes know of each other is not shown: %v", err))
-		return
-	}
-	s.Members = m
-	s.Warnings = append(s.Warnings, m.Warnings...)
-	for i := range s.Nodes {
-		for _, n := range m.Nodes {
-			if n.ID == s.Nodes[i].ID {
-				s.Nodes[i].Buckets = n.Buckets
-			}
-		}
-	}
-}

@@ -57,7 +57,7 @@ type BucketStatus struct {
 	Foreign   int `json:"foreign"`
 }
 
-// NodeStatus is a node's share as this node's table has it.
+// NodeStatus is a node's share in the table that the cluster acts on.
 type NodeStatus struct {
 	ID      int     `json:"id"`
 	Name    string  `json:"name"`
@@ -98,14 +98,19 @@ func ReadStatus(p Paths, interval time.Duration) (*Status, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := describe(state, before, after, interval)
-	if err == nil {
-		s.describeMembers(p)
+	if !state.Cluster.HasMembership() {
+		return describe(state, nil, before, after, interval)
+	}
+	members, silent := memberStatus(p, glance)
+	s, err := describe(state, members, before, after, interval)
+	if err == nil && silent != nil {
+		s.Warnings = append(s.Warnings, fmt.Sprintf("what the nodes know of each other is not shown: %v", silent))
 	}
 	return s, err
 }
 
-func describe(state *State, before, after *dataplane.Snapshot, interval time.Duration) (*Status, error) {
+// describe takes what the nodes know of each other, or nil.
+func describe(state *State, members *heartbeat.Status, before, after *dataplane.Snapshot, interval time.Duration) (*Status, error) {
 	c := state.Cluster
 	self, _ := c.Node(c.Self)
 	s := &Status{
@@ -126,15 +131,35 @@ func describe(state *State, before, after *dataplane.Snapshot, interval time.Dur
 		Warnings:   []string{},
 		Membership: c.HasMembership(),
 	}
-	var err error
-	if s.Nodes, err = describeNodes(c, before, after, interval); err != nil {
+	owners, err := ownersOf(c, members)
+	if err != nil {
+		return nil, err
+	}
+	if s.Nodes, err = describeNodes(c, owners, before, after, interval); err != nil {
 		return nil, err
 	}
 	for _, ifc := range c.Interfaces {
 		s.Interfaces = append(s.Interfaces, describeInterface(ifc, before, after, interval))
 	}
 	s.warn()
+	if members != nil {
+		members.Owners = nil // too much for people, and told in Nodes
+		s.Members = members
+		s.Warnings = append(s.Warnings, members.Warnings...)
+	}
 	return s, nil
+}
+
+// ownersOf returns the table that the cluster acts on, by bucket: that of the view
+// in force, where the nodes agree on one. 0 is nobody, as far as is known here.
+func ownersOf(c *cluster.Cluster, members *heartbeat.Status) ([]uint8, error) {
+	switch {
+	case !c.HasMembership():
+		return share.Static(c.Nodes, c.Hash.Buckets)
+	case members == nil || members.Owners == nil:
+		return make([]uint8, c.Hash.Buckets), nil
+	}
+	return members.Owners, nil
 }
 
 func epochWord(c *cluster.Cluster, epoch uint64) string {
@@ -164,11 +189,7 @@ func countStates(states []dataplane.State) BucketStatus {
 	return b
 }
 
-func describeNodes(c *cluster.Cluster, before, after *dataplane.Snapshot, interval time.Duration) ([]NodeStatus, error) {
-	owners, err := share.Static(c.Nodes, c.Hash.Buckets)
-	if err != nil {
-		return nil, err
-	}
+func describeNodes(c *cluster.Cluster, owners []uint8, before, after *dataplane.Snapshot, interval time.Duration) ([]NodeStatus, error) {
 	if len(owners) != len(after.BucketPackets) || len(owners) != len(before.BucketPackets) {
 		return nil, errors.New("the agent is changing the data plane: ask again")
 	}

@@ -15,7 +15,8 @@ type Status struct {
 	View        *ViewStatus       `json:"view"`           // in force here; null: none yet
 	LeaseLeftMS float64           `json:"lease_left_ms"`
 	Voting      bool              `json:"voting"`
-	Nodes       []NodeStatus      `json:"nodes"` // by id, this one among them
+	Owners      []byte            `json:"owners,omitempty"` // in the view in force, by bucket: ids of nodes
+	Nodes       []NodeStatus      `json:"nodes"`            // by id, this one among them
 	Interfaces  []InterfaceStatus `json:"interfaces"`
 	Lateness    LatenessStatus    `json:"lateness"`
 	Refused     map[string]uint64 `json:"refused"` // messages, by why
@@ -107,6 +108,9 @@ func (p *process) status(now time.Duration) Status {
 	if ms.View != nil {
 		s.View = viewStatus(&ms, now)
 		s.View.Moving = moving
+		for _, n := range ms.View.Owners {
+			s.Owners = append(s.Owners, byte(n))
+		}
 	}
 	s.Nodes = p.nodeStatus(&ms, now)
 	for i := range s.Nodes {

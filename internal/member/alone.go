@@ -137,8 +137,11 @@ func (m *Member) probe() {
 // when extend needs it.
 func (m *Member) probing() Time { return min(m.quiet(), m.extending()) * 3 / 4 }
 
-// extending is the silence after which one of two extends its own lease.
-func (m *Member) extending() Time { return m.cfg.Lease - 2*m.cfg.Interval }
+// extending is the silence after which one of two extends its own lease: longer than
+// until the next heartbeat is read, unless that lags (clause A6).
+func (m *Member) extending() Time {
+	return max(m.cfg.Lease-2*m.cfg.Interval, 3*m.cfg.Interval/2)
+}
 
 // extend keeps the lease of one of two voters while it waits to go on alone:
 // the other has not been heard for almost a lease, and something outside

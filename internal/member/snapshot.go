@@ -64,7 +64,7 @@ func (m *Member) Snapshot() ([]byte, error) {
 		Stale: m.stale, InView: m.inView, Given: m.given, Order: m.order, Limit: m.limit,
 		FencedSince: m.fencedSince, UnfitAt: m.unfitAt, RivalAt: m.rivalAt, Peers: map[NodeID]peerSnapshot{},
 	}
-	if m.rivalled() {
+	if m.active != nil && m.rivalled() { // else the next one warns, before it goes on alone
 		s.Heeds = m.rivalAt + m.patience()
 	}
 	for i, v := range []*View{s.Accepted, s.Active, s.Tabled} {

@@ -19,8 +19,8 @@ type Neighbour struct {
 // maxOutside is how many neighbours beside gateways are named.
 const maxOutside = 4
 
-// Outside returns hosts that can tell whether this one is cut off: the default
-// gateways, and some neighbours on the given interfaces that have answered of
+// Outside returns hosts that can tell whether this one is cut off on the given
+// interfaces: the default gateways there, and some neighbours that have answered of
 // late and are none of those excluded.
 func Outside(ifnames []string, excluded []netip.Addr) ([]Neighbour, error) {
 	links, err := netlink.LinkList()
@@ -29,8 +29,9 @@ func Outside(ifnames []string, excluded []netip.Addr) ([]Neighbour, error) {
 	}
 	byIndex := make(map[int]Neighbour) // without addresses
 	for _, l := range links {
-		a := l.Attrs()
-		byIndex[a.Index] = Neighbour{Interface: a.Name, Link: fmt.Sprint(a.Index, " ", a.HardwareAddr)}
+		if a := l.Attrs(); slices.Contains(ifnames, a.Name) {
+			byIndex[a.Index] = Neighbour{Interface: a.Name, Link: fmt.Sprint(a.Index, " ", a.HardwareAddr)}
+		}
 	}
 	found, err := gateways(byIndex)
 	if err != nil {
@@ -43,10 +44,10 @@ func Outside(ifnames []string, excluded []netip.Addr) ([]Neighbour, error) {
 	limit := len(found) + maxOutside
 	for _, n := range neighbours {
 		addr, ok := netip.AddrFromSlice(n.IP)
-		one := byIndex[n.LinkIndex]
+		one, here := byIndex[n.LinkIndex]
 		one.Address = addr.Unmap()
 		known := n.State&(unix.NUD_REACHABLE|unix.NUD_STALE|unix.NUD_DELAY|unix.NUD_PROBE|unix.NUD_PERMANENT) != 0
-		if ok && known && !addr.IsMulticast() && slices.Contains(ifnames, one.Interface) &&
+		if ok && here && known && !addr.IsMulticast() &&
 			!slices.Contains(excluded, one.Address) && !slices.Contains(found, one) && len(found) < limit {
 			found = append(found, one)
 		}
@@ -65,8 +66,8 @@ func gateways(byIndex map[int]Neighbour) (found []Neighbour, err error) {
 				continue
 			}
 		}
-		if addr, ok := netip.AddrFromSlice(r.Gw); ok {
-			one := byIndex[r.LinkIndex]
+		one, here := byIndex[r.LinkIndex]
+		if addr, ok := netip.AddrFromSlice(r.Gw); ok && here {
 			one.Address = addr.Unmap()
 			found = append(found, one)
 		}

@@ -18,14 +18,14 @@
 //
 //   - Invariant 1, with partition: available: two nodes whose tables are of
 //     views of different lineages and that have lost touch, and a lease more
-//     after they are in touch again. They have lost touch when for L - 2 H (when
-//     one of two voters may extend its lease, clause A6), by the fastest clock,
+//     after they are in touch again. They have lost touch when for L - 2 H, and 1.5 H
+//     (when one of two voters may extend its lease, clause A6), by the fastest clock,
 //     no frame of either arrived at the other. What waits for a stopped process
 //     has arrived.
 //   - Invariant 2, with partition: available: one of two voters in the view that
 //     it accepted last may set its lease to end up to 1.5 H ahead of now while
 //     the lease stands, if its process has heard nothing of the other for
-//     L - 2 H and something outside has answered since (clause A6). One that
+//     L - 2 H, and 1.5 H, and something outside has answered since (clause A6). One that
 //     accepts a view made alone is one of two, or about to become the second,
 //     and has heard nothing of the other for L and the drift margin, and
 //     something from outside since (clauses A1, A2). The only voter of a view

@@ -1,6 +1,10 @@
 package sim
 
-import "github.com/shoal-net/shoal/internal/member"
+import (
+	"time"
+
+	"github.com/shoal-net/shoal/internal/member"
+)
 
 // contacts keeps who was in touch with whom: with partition: available, nodes
 // that cannot hear each other at all may handle the same buckets.
@@ -69,10 +73,12 @@ func (c *contacts) word(from int) instant {
 // went on alone last was on disk.
 func (w *World) grace() instant { return longest(w.Lease) + w.network.slowest + w.Sync }
 
-// losing is after how much silence two nodes have lost touch: what one of two
-// voters waits before it extends its own lease (clause A6), by the fastest
-// clock. Later it may go on alone (clause A1).
-func (w *World) losing() instant { return instant(w.Lease-2*w.Interval) * 100 / 101 }
+// losing is after how much silence two nodes have lost touch: extending, by the
+// fastest clock. Later one may go on alone (clause A1).
+func (w *World) losing() instant { return instant(w.extending()) * 100 / 101 }
+
+// extending is what one of two voters waits before it extends its own lease (clause A6).
+func (w *World) extending() time.Duration { return max(w.Lease-2*w.Interval, 3*w.Interval/2) }
 
 // excused reports whether two hosts may both handle a bucket: they act on views
 // of different lines, of which one was begun by a node that went on alone, and

@@ -105,7 +105,7 @@ func (o *oracle) extends(w *World, h *host, fx *member.Effects, v *member.View) 
 	}
 	last := o.lastHeard(w, h, all)
 	stands := h.plane.deadline >= now || h.torn >= 0 // of one that was stopped, when it decided
-	return now-last >= w.Lease-2*w.Interval && o.proof[h.index] > last &&
+	return now-last >= w.extending() && o.proof[h.index] > last &&
 		stands && fx.LeaseDeadline <= now+3*w.Interval/2
 }
 
