@@ -138,7 +138,7 @@ func (m *Member) probe() {
 func (m *Member) probing() Time { return min(m.quiet(), m.extending()) * 3 / 4 }
 
 // extending is the silence after which one of two extends its own lease: longer than
-// until the next heartbeat is read, unless that lags (clause A6).
+// until the next heartbeat is read, also by a process that lags a little (clause A6).
 func (m *Member) extending() Time {
 	return max(m.cfg.Lease-2*m.cfg.Interval, 3*m.cfg.Interval/2)
 }
@@ -157,9 +157,6 @@ func (m *Member) extend() Time {
 	}
 	if last-m.peers[n].echoed >= m.quiet()+m.cfg.Interval {
 		return 0 // it had not heard this node for long, and may go on alone itself
-	}
-	if m.laggedAt != 0 && m.now-m.laggedAt < m.cfg.Lease {
-		return 0 // the other's heartbeats may be here, unread
 	}
 	return m.now + 3*m.cfg.Interval/2
 }

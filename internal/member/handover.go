@@ -67,10 +67,11 @@ func (m *Member) Swept(now Time, seq uint64) {
 	m.step()
 }
 
-// outlived notes that others went on without this node: they answer for its
-// flows (clause T7).
+// outlived notes that others go on without this node, which does not act any more:
+// they answer for its flows (clause T7).
 func (m *Member) outlived() {
-	if a := m.wanted.accepted; m.cfg.Keep && m.inView && a != nil && !a.Members[m.cfg.Self-1].Live() {
+	a := m.wanted.accepted
+	if m.cfg.Keep && m.inView && m.tabled == nil && a != nil && !a.Members[m.cfg.Self-1].Live() {
 		m.staleFlows()
 	}
 }

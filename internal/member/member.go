@@ -77,7 +77,6 @@ type Member struct {
 	fencedSince           Time
 	lostAt                Time // since when a path seems lost
 	linkedAt              Time // when a clients' link came up
-	laggedAt              Time // when it last read what had waited for it
 	unfitAt, pathsAt      Time
 	pathsDue              bool   // paths are to be looked at again
 	held                  string // why the node must not be in a view; empty: it may
@@ -126,7 +125,7 @@ type Member struct {
 
 	census        census
 	stale         bool // it may have flows of buckets that others have owned since
-	inView        bool // since it was swept
+	inView        bool // it has taken part since it was swept
 	sweptAt       Time // when the sweep was last asked for
 	sweepSeq      uint64
 	given         buckets // that it is done with, of those that it gave up
@@ -317,8 +316,8 @@ func (m *Member) step() {
 	m.lapse()
 	m.propose()
 	m.follow()
-	m.outlived()
 	m.takeOver()
+	m.outlived()
 	m.obey()
 	m.sweep()
 	m.depart()

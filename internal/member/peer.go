@@ -56,9 +56,6 @@ const (
 // node's clock.
 func (m *Member) Receive(now, arrived Time, iface int, msg *Message) Verdict {
 	m.begin(now)
-	if m.now-arrived > m.cfg.Interval/2 {
-		m.laggedAt = m.now
-	}
 	if msg.From == m.cfg.Self {
 		return m.hearSelf(msg)
 	}

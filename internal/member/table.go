@@ -105,6 +105,7 @@ func (m *Member) takeOver() {
 	m.drainsChanged = false
 	since, known := m.viewsSince(m.tabled)
 	m.tabled, m.waiting = m.active, waiting&m.active.leavers
+	m.inView = true // also if it had been outlived, and swept, under a view that came to nothing
 	moves := m.active.Moves
 	for b, n := range m.active.Owners {
 		old := Set(0)

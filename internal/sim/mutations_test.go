@@ -79,8 +79,8 @@ var mutations = []mutation{
 		{"(m.sole() || next.Alone && retired)", "(m.sole() || retired && false)"}}},
 	{"leaves", "A4: who leaves does not warn", []edit{
 		{"m.cfg.Cluster&^m.carrier != 0 || m.leaveBy != 0 || m.held != \"\" { // nobody", "m.cfg.Cluster&^m.carrier != 0 { // nobody"}}},
-	{"lagged", "A6: who reads late does not extend its lease", []edit{
-		{"m.laggedAt != 0 && m.now-m.laggedAt < m.cfg.Lease", "false"}}},
+	{"lagged", "A6: the next heartbeat may be here, unread", []edit{
+		{"max(m.cfg.Lease-2*m.cfg.Interval, 3*m.cfg.Interval/2)", "m.cfg.Lease - 2*m.cfg.Interval"}}},
 	{"extend", "A6: something outside answers who extends its lease", []edit{
 		{"last < m.extending() || m.evidence <= last", "last < m.extending()"}}},
 	{"strangers", "P1: only those who could take over make a mute node give up", []edit{
@@ -99,6 +99,8 @@ var mutations = []mutation{
 		{"return p.hb.State == Fenced", "return p.hb.State >= Leaving"}}},
 	{"outlived", "T7: who was outlived destroys its flows first", []edit{
 		{"m.inView, m.stale, m.sweptAt = false, true, 0", "m.inView = false"}}},
+	{"again", "T7: … also when it had been swept already in that view", []edit{
+		{"m.inView = true // also", "// also"}}},
 	{"unawares", "T7: … also if it did not hear of it", []edit{
 		{"m.inView && !m.abreast()", "false"},
 		{"m.deadline = 0\n\t\t\tm.returns(prev, v)", "m.deadline = 0"}}},

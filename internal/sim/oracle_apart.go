@@ -34,7 +34,7 @@ func (c *contacts) init(w *World) {
 // arrived notes a frame that reached a host on which a process exists. A
 // heartbeat older than one that came before is no contact, nor is one of a node
 // that is not in the receiver's file, nor any other message; nor one of a node
-// that neither serves nor warns that it will.
+// that neither serves nor warns that it will; nor one from before it went on alone.
 func (c *contacts) arrived(w *World, h *host, f *frame) {
 	from := int(f.origin)
 	beat, ok := f.message.Body.(*member.Heartbeat)
@@ -48,6 +48,9 @@ func (c *contacts) arrived(w *World, h *host, f *frame) {
 	serves := beat.State == member.Serving || beat.State == member.Draining || beat.State == member.Leaving
 	if !w.Available || !serves && !beat.Alone { // it tells the receiver nothing to stop for
 		return
+	}
+	if v := w.oracle.actsOn(w.hosts[from]); v != nil && v.Lineage != beat.Lineage && !beat.Alone {
+		return // nor does what comes so late that the sender has begun another line since
 	}
 	at := &c.contact[min(h.index, from)][max(h.index, from)]
 	if w.now-at.last > w.losing() {
