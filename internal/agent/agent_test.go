@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"net/netip"
 	"os"
 	"os/exec"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/shoal-net/shoal/internal/cluster"
 	"github.com/shoal-net/shoal/internal/dataplane"
+	"github.com/shoal-net/shoal/internal/heartbeat"
 )
 
 func TestNewPaths(t *testing.T) {
@@ -108,6 +110,41 @@ func TestDescribe(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Packets count for whom the buckets are, which the file does not tell where the
+// nodes agree on that among themselves.
+func TestDescribeMembers(t *testing.T) {
+	at := []netip.Addr{netip.MustParseAddr("192.0.2.1")}
+	c := &cluster.Cluster{
+		Name: "web", Self: 1, Hash: cluster.Hash{Buckets: 4},
+		Nodes: []cluster.Node{{ID: 1, Name: "alpha", Addresses: at}, {ID: 2, Name: "beta", Addresses: at}},
+	}
+	before := &dataplane.Snapshot{States: make([]dataplane.State, 4), BucketPackets: []uint64{1, 1, 1, 1}}
+	after := &dataplane.Snapshot{States: make([]dataplane.State, 4), BucketPackets: []uint64{1, 2, 5, 9}}
+	for _, test := range []struct {
+		name    string
+		members *heartbeat.Status
+		want    []NodeStatus
+	}{
+		{"a view", &heartbeat.Status{Owners: []byte{2, 1, 2, 1}}, []NodeStatus{
+			{ID: 1, Name: "alpha", Buckets: 2, Packets: 11, Rate: 9},
+			{ID: 2, Name: "beta", Buckets: 2, Packets: 6, Rate: 4},
+		}},
+		{"no view yet", &heartbeat.Status{}, []NodeStatus{{ID: 1, Name: "alpha"}, {ID: 2, Name: "beta"}}},
+		{"an agent that does not answer", nil, []NodeStatus{{ID: 1, Name: "alpha"}, {ID: 2, Name: "beta"}}},
+	} {
+		got, err := describe(&State{PID: os.Getpid(), StartTime: ownStart(t), Cluster: c}, test.members, before, after, time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(test.want, got.Nodes); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+		if test.members != nil && got.Members.Owners != nil {
+			t.Errorf("%s: the table is in what people read", test.name)
+		}
 	}
 }
 

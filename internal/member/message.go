@@ -26,7 +26,7 @@ type Incarnation uint64
 // State is what a node says of itself.
 type State uint8
 
-// The states of a node (docs/protocol.md, clause S).
+// The states of a node (docs/protocol.md, clauses S1 to S6).
 const (
 	Joining  State = iota // in no view; wants to be, once it is fit
 	Serving               // in the view; handles its buckets while its lease stands
@@ -50,7 +50,7 @@ type ViewID struct {
 }
 
 // Settings is a digest for each setting in which nodes must not differ, in an
-// order fixed by the configuration (config.Settings). 0: the sender knows no
+// order fixed by the configuration (cluster.Settings). 0: the sender knows no
 // such setting.
 type Settings [16]uint32
 
