@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -174,5 +175,15 @@ func TestWarnings(t *testing.T) {
 		if (got == "") != (test.want == "") || !strings.Contains(got, test.want) {
 			t.Errorf("%s: warnings %q, want %q", test.name, got, test.want)
 		}
+	}
+}
+
+// Whoever names a witness wants that one to be asked, and nobody else to do in its place.
+func TestWitnessAlone(t *testing.T) {
+	witness := netip.MustParseAddr("192.0.2.254")
+	a := &Agent{cluster: &cluster.Cluster{Membership: cluster.Membership{Witness: witness}}}
+	got, err := a.outside()
+	if want := []heartbeat.Target{{Address: witness}}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("asked: %v, %v; want %v", got, err, want)
 	}
 }
