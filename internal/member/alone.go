@@ -35,16 +35,11 @@ func (m *Member) alone() bool {
 	return m.serves() && m.voters().Has(n) && kept || m.warned()
 }
 
-// beginsAlone reports whether this node has served alone for so short a time that
-// the other one may have a lease still: it may hear who joins now, and not have
-// heard this node (clause A3).
+// beginsAlone reports whether this node went on alone so short a time ago that the
+// other one may have a lease still: it may hear who joins now, and not have heard
+// this node (clause A3).
 func (m *Member) beginsAlone() bool {
-	a := m.active
-	if a == nil || !a.Alone || !m.serves() || m.now-m.activeSince >= m.patience() {
-		return false
-	}
-	e := &a.Members[m.cfg.Self-1]
-	return e.State == Serving && e.Weight > 0
+	return m.aloneAt != 0 && m.now-m.aloneAt < m.patience()
 }
 
 // givenUp reports whether the other voter says that it is fenced, and cannot
@@ -55,12 +50,12 @@ func (m *Member) givenUp(n NodeID) bool {
 }
 
 // heardElsewhere reports whether another node that this one hears does not
-// suspect n, or serves and may not hear this one.
+// suspect n, or serves: n may hear that one, and has granted it its lease.
 func (m *Member) heardElsewhere(n NodeID) bool {
 	for o := range m.met() {
 		p := &m.peers[o]
 		deaf := p.candidate != 0 && m.now-p.candArrived < m.patience() && p.candLineage != 0
-		if o != n && (deaf || m.hears(o) && !p.hb.Suspects.Has(n)) {
+		if o != n && (deaf || m.hears(o) && (!p.hb.Suspects.Has(n) || serving(p.hb.State))) {
 			return true
 		}
 	}

@@ -177,6 +177,9 @@ func (m *Member) activate(v *View) {
 		m.grantedSince = m.now
 	}
 	m.active, m.activeSince = v, m.now
+	if v.Alone {
+		m.aloneAt = m.now
+	}
 	m.changed = true
 	m.logf("view %v: %s", v.Epoch, v.Reason)
 	if v.Epoch > m.acceptedEpoch() {

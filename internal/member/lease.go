@@ -79,9 +79,7 @@ func (m *Member) opposed() bool {
 	for n := range m.met() {
 		p := &m.peers[n]
 		unproved := p.candidate != 0 && m.now-p.candArrived < m.patience()
-		// What one said before it came into this line may have been recorded.
-		earlier := m.activeHolds(n, p.candidate) && p.candEpoch <= Epoch(m.activeEpoch())
-		if unproved && m.opposes(p.candLineage) && !earlier {
+		if unproved && m.opposes(p.candLineage) { // it may not hear this node
 			return true
 		}
 		if m.now-m.lastWord(n) < m.patience() && p.incarnation != 0 && m.opposes(m.servedLineage(n, &p.hb)) {
@@ -113,11 +111,6 @@ func (m *Member) servedLineage(n NodeID, hb *Heartbeat) uint64 {
 // than that in force here.
 func (m *Member) opposes(line uint64) bool {
 	return line != 0 && (m.active == nil || m.active.Lineage != line)
-}
-
-// activeHolds reports whether the view in force here has an incarnation.
-func (m *Member) activeHolds(n NodeID, i Incarnation) bool {
-	return m.active != nil && m.active.holds(n, i)
 }
 
 func serving(s State) bool { return s == Serving || s == Draining || s == Leaving }

@@ -121,6 +121,7 @@ type Member struct {
 	order   Order  // that this node was given, until a view has it
 	limit   uint16 // what its health allows
 	rivalAt Time   // when a node was heard last that serves in another line, or warns that it will
+	aloneAt Time   // when a view made alone came into force here last
 	heeds   Time   // until when it heeds one that the process before heard (clause R4)
 
 	census        census

@@ -11,7 +11,6 @@ type peer struct {
 	candSent    Time
 	candArrived Time
 	candLineage uint64              // of the views that it serves in; 0: none
-	candEpoch   Epoch               // of the view that it acts on
 	candListed  Set                 // nodes in its file
 	candKnows   bool                // it has accepted a view
 	warnedAt    Time                // when it last warned that it may go on alone …
@@ -266,7 +265,6 @@ func (m *Member) greet(p *peer, arrived Time, msg *Message, hb *Heartbeat) Verdi
 			}
 			p.candidate, p.candSent, p.candArrived = msg.Incarnation, hb.Sent, arrived
 			p.candLineage, p.candKnows, p.candListed = m.servedLineage(msg.From, hb), hb.Accepted.Epoch != 0, hb.Listed
-			p.candEpoch = hb.Active.Epoch
 		}
 		return Unproved
 	}

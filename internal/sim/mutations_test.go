@@ -59,8 +59,10 @@ var mutations = []mutation{
 		{"m.serves() || m.opposed() || !decided", "m.serves() || !decided"}}},
 	{"hearsay", "A4: who does not serve speaks for those that do", []edit{
 		{"if hb.Echoes[left.first()-1].Heard != 0 {", "if false {"}}},
-	{"later", "A4: what was said in a later view than the own one is no recording from before it", []edit{
-		{"p.candEpoch <= Epoch(m.activeEpoch())", "p.candEpoch > 0"}}},
+	{"unproved", "A4: one that does not hear this node is heeded, too", []edit{
+		{"unproved && m.opposes(p.candLineage)", "unproved && false"}}},
+	{"third", "A4: nobody goes on alone while a third one serves", []edit{
+		{"(!p.hb.Suspects.Has(n) || serving(p.hb.State))", "!p.hb.Suspects.Has(n)"}}},
 	{"heeded", "R4: whom the process before heard is heeded", []edit{
 		{"m.rivalAt, m.heeds = s.RivalAt, s.Heeds", "_ = s.Heeds"}}},
 	{"begun", "A4: who has begun warns until it serves", []edit{
