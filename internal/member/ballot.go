@@ -85,7 +85,8 @@ func (m *Member) acceptable(v *View) bool {
 	if v.Alone && !m.goesAlone(v) {
 		return false
 	}
-	fork := v.Lineage != a.Lineage && v.Parent != a.ID()
+	parent := m.find(v.Parent) // of this node's line, also where it could not accept that one
+	fork := v.Lineage != a.Lineage && v.Parent != a.ID() && (parent == nil || parent.Lineage != a.Lineage)
 	for i := range a.Members {
 		n, old := NodeID(i+1), a.Members[i]
 		if old.Live() && (fork || !v.holds(n, old.Incarnation)) && !m.outOf(v, n, old.Incarnation, fork) {

@@ -73,6 +73,8 @@ var mutations = []mutation{
 		{"if m.beginsAlone() || ", "if "}}},
 	{"unaccepted", "A1: … also on top of a view that it could not accept", []edit{
 		{"m.alone() && m.sameVoters(parent)", "parent == m.wanted.accepted && m.alone()"}}},
+	{"ownline", "A1: … while it serves, too", []edit{
+		{"(parent == nil || parent.Lineage != a.Lineage)", "(parent == nil || true)"}}},
 	{"retires", "A1: … not by who is to be a voter no more", []edit{
 		{"voters.Len() != 2 || retires {", "voters.Len() != 2 || retires && false {"}}},
 	{"bygone", "A4: what another incarnation says while the sender lives is not heeded", []edit{
