@@ -184,7 +184,7 @@ func (m *Member) newest(by Set) (*View, bool) {
 			continue
 		}
 		o := m.find(a)
-		if o != nil && m.wanted.accepted != nil && o.Lineage != m.wanted.accepted.Lineage && (m.serves() || m.deserted(o, by)) {
+		if o != nil && m.wanted.accepted != nil && o.Lineage != m.wanted.accepted.Lineage && (m.serves() && m.deadline >= m.now || m.deserted(o, by)) {
 			continue // whoever comes back with it follows this node (clause A5)
 		}
 		if o != nil && m.wanted.accepted != nil && o.Lineage != m.wanted.accepted.Lineage && !m.amnesiac {

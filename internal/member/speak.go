@@ -248,8 +248,8 @@ func (m *Member) push(v *View) {
 
 // store asks for what is to be remembered, one thing at a time.
 func (m *Member) store() {
-	if m.wanted == m.durable || m.wanted == m.storing || m.storing != m.durable {
-		return
+	if m.amnesiac || m.wanted == m.durable || m.wanted == m.storing || m.storing != m.durable {
+		return // a process that starts again before this one has recovered has no memory, either (clause R3)
 	}
 	m.storing = m.wanted
 	m.storeSeq++

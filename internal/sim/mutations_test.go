@@ -73,6 +73,10 @@ var mutations = []mutation{
 		{"if m.beginsAlone() || ", "if "}}},
 	{"unaccepted", "A1: … also on top of a view that it could not accept", []edit{
 		{"m.alone() && m.sameVoters(parent)", "parent == m.wanted.accepted && m.alone()"}}},
+	{"overdue", "A5: only who has a lease prevails over one that comes back from a later view", []edit{
+		{"(m.serves() && m.deadline >= m.now || m.deserted(o, by))", "(m.serves() || m.deserted(o, by))"}}},
+	{"reforgotten", "R3: what is learned without memory is none, before that has come back", []edit{
+		{"m.amnesiac || m.wanted == m.durable ||", "m.wanted == m.durable ||"}}},
 	{"ownline", "A1: … while it serves, too", []edit{
 		{"(parent == nil || parent.Lineage != a.Lineage)", "(parent == nil || true)"}}},
 	{"retires", "A1: … not by who is to be a voter no more", []edit{
