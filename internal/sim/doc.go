@@ -38,20 +38,27 @@
 //     is gone since serve in another line, or warn: it has to heed that (clause A4).
 //   - Invariant 6, when half of the voters, of the newer or of the older view,
 //     have lost their memory, or one has whose file names mostly nodes without
-//     any (clause R3: nothing tells that from founding a cluster). Each lineage is a chain of its own, and with
-//     partition: available there may be several; without, there is one. A node
-//     that dies before it has written the view that it acts on (clause R1), and
-//     then goes on alone, begins with what it has on disk.
+//     any (clause R3: nothing tells that from founding a cluster). Each lineage is
+//     a chain of its own, and with partition: available there may be several;
+//     without, there is one. A node that dies before it has written the view that
+//     it acts on (clause R1), and then goes on alone, begins with what it has on
+//     disk.
 //
-// What does not hold yet, in some of 100,000 random schedules (1 of the last 60,000;
-// TestSchedules with -from 90000000): after several faults at once failover may take
-// longer than it should (invariant 4), or a node lose its lease (invariant 3), as the
-// only voter of a view does that two others, which are not in it, hear each other on
-// a link on which they do not hear it (clause P1). With partition: available one of
-// two whose process reads late what has arrived may extend its lease though the
-// other, which does not hear it, goes on alone (clause A6). And where the only voter
-// of a view has lost its memory the other one may wait for it as long as its ballot
-// stands. TestSchedules counts these, and tolerates nothing else: no packet was
-// handled twice in any other of them, and no flow was lost, but where nodes forget
-// all they knew.
+// What does not hold yet, in about 1 of 100,000 random schedules: after several faults
+// at once failover takes longer than it should (invariant 4), or a node loses its lease
+// (invariant 3). Seen were
+//
+//   - nodes that come back all at once and outbid each other, for some leases;
+//   - a coordinator that came back without its memory, for which the others wait three
+//     heartbeats longer;
+//   - partition: available, and a voter that dies within a lease of a change of the
+//     voters, of which the new list has only one other: that one waits for it;
+//   - one that has begun to follow the other's line, and is cut off before it takes part
+//     in it: it waits until it hears the other again;
+//   - the only voter of a view, and two others that hear each other on a link on which
+//     they do not hear it (clause P1).
+//
+// Where voters have lost their memory the others may wait for them at rest, too.
+// TestSchedules counts these, and tolerates nothing else: no packet handled twice, no
+// flow lost, no view passed over.
 package sim
