@@ -146,6 +146,9 @@ func (m *Member) extend() Time {
 	if n == 0 || m.voters().Len() != 2 || !m.voters().Has(m.cfg.Self) || m.deadline == 0 || m.now > m.deadline || m.now < m.graceUntil {
 		return 0
 	}
+	if m.durable.accepted != m.wanted.accepted {
+		return 0 // who the voters are is not on disk yet (clause R1)
+	}
 	last := m.lastWord(n)
 	if m.now-last < m.extending() || m.evidence <= last {
 		return 0

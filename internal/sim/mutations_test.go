@@ -91,6 +91,8 @@ var mutations = []mutation{
 		{"max(m.cfg.Lease-2*m.cfg.Interval, 3*m.cfg.Interval/2)", "m.cfg.Lease - 2*m.cfg.Interval"}}},
 	{"extend", "A6: something outside answers who extends its lease", []edit{
 		{"last < m.extending() || m.evidence <= last", "last < m.extending()"}}},
+	{"undecided", "A6: who is one of two is so on disk", []edit{
+		{"if m.durable.accepted != m.wanted.accepted {\n\t\treturn 0 // who", "if false {\n\t\treturn 0 // who"}}},
 	{"strangers", "P1: only those who could take over make a mute node give up", []edit{
 		{"(m.couldServe(n) || m.couldServe(o))", "true"}}},
 	{"lapse", "P1: who cannot hear says so", []edit{
