@@ -103,8 +103,10 @@ const (
 // memberStatus asks the agent what the heartbeat process knows.
 func memberStatus(p Paths, timeout time.Duration) (*heartbeat.Status, error) {
 	s := new(heartbeat.Status)
-	err := control.Ask(p.socket(), timeout, opStatus, nil, s)
-	return s, err
+	if err := control.Ask(p.socket(), timeout, opStatus, nil, s); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // A new agent takes the place of the old one in three steps over one
