@@ -22,6 +22,7 @@ type snapshot struct {
 	ActiveSince, Deadline Time
 	FencedSince, UnfitAt  Time
 	RivalAt, Heeds        Time
+	AloneAt               Time
 	Tabled                *View   // nil: no table is in effect
 	VotersSince           [3]Time // of these three: View.votersSince
 	States                []uint8 // the table
@@ -62,7 +63,7 @@ func (m *Member) Snapshot() ([]byte, error) {
 		Accepted: m.durable.accepted, Active: m.active, ActiveSince: m.activeSince, Deadline: m.deadline,
 		Tabled: m.tabled, States: m.states, Frozen: m.frozen,
 		Stale: m.stale, InView: m.inView, Given: m.given, Order: m.order, Limit: m.limit,
-		FencedSince: m.fencedSince, UnfitAt: m.unfitAt, RivalAt: m.rivalAt, Peers: map[NodeID]peerSnapshot{},
+		FencedSince: m.fencedSince, UnfitAt: m.unfitAt, RivalAt: m.rivalAt, AloneAt: m.aloneAt, Peers: map[NodeID]peerSnapshot{},
 	}
 	if m.active != nil && m.rivalled() { // else the next one warns, before it goes on alone
 		s.Heeds = m.rivalAt + m.patience()
@@ -123,6 +124,7 @@ func Restore(cfg Config, data []byte, now Time, random func() uint64) (*Member, 
 	m.activeSince, m.grantedSince, m.deadline = s.ActiveSince, s.ActiveSince, s.Deadline
 	m.fencedSince, m.unfitAt = s.FencedSince, s.UnfitAt
 	m.rivalAt, m.heeds = s.RivalAt, s.Heeds
+	m.aloneAt = s.AloneAt
 	m.stale, m.inView, m.given, m.order, m.limit = s.Stale, s.InView, s.Given, s.Order, s.Limit
 	m.active, m.tabled, m.frozen = m.restored(s.Active), m.restored(s.Tabled), s.Frozen
 	copy(m.states, s.States)
