@@ -36,8 +36,8 @@ func (m *Member) alone() bool {
 }
 
 // beginsAlone reports whether a node went on alone so short a time ago that the other
-// one may have a lease still: it may hear who joins now, and not have heard
-// this node (clause A3).
+// one may have a lease still: it may hear who joins now, and not have heard this node
+// (clause A3).
 func (m *Member) beginsAlone() bool {
 	return m.aloneAt != 0 && m.now-m.aloneAt < m.patience()
 }

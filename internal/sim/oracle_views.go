@@ -65,8 +65,9 @@ func (c *chosen) forgetful(voters member.Set) bool {
 // most reports whether a set has a majority of another one.
 func most(of, all member.Set) bool { return 2*(of&all).Len() > all.Len() }
 
-// mislead notes whose file has nodes on it most of whom have no memory, though the
-// voters that it forgot may: such a file says that a cluster is to be founded.
+// mislead notes who has lost its memory and has a file that lists mostly nodes without
+// any, though the voters that it has forgotten may remember: such a file founds a
+// cluster.
 func (w *World) mislead() {
 	c := &w.oracle.chosen
 	for _, h := range w.hosts {

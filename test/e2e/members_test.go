@@ -104,8 +104,8 @@ func TestMembersStuckAgent(t *testing.T) {
 	heartbeatPID, err := l.Nodes[0].HeartbeatPID()
 	must(t, err)
 	must(t, l.Nodes[0].Signal(syscall.SIGSTOP))
-	awaitMembers(t, l.Nodes[1], "node1 gives up", func(m *heartbeat.Status) bool {
-		return nodeOf(m, 1).Buckets == 0 && nodeOf(m, 2).Buckets == 2048
+	awaitMembers(t, l.Nodes[1], "node1 gives up, by its own word", func(m *heartbeat.Status) bool {
+		return nodeOf(m, 1).Buckets == 0 && nodeOf(m, 2).Buckets == 2048 && strings.Contains(m.View.Reason, "node1 gave up its buckets")
 	})
 	must(t, l.Nodes[0].Signal(syscall.SIGCONT))
 	awaitMembers(t, l.Nodes[1], "node1 is back", func(m *heartbeat.Status) bool { return nodeOf(m, 1).Buckets >= 1365 })
