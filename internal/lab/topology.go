@@ -135,11 +135,16 @@ func (ns *Namespace) addBridge(name string, n, mtu int, snooping bool) error {
 	return ns.Do(func() error { return enableQuerier(bridge.Index) })
 }
 
-// enableQuerier makes the bridge send IGMP and MLD queries. The interval goes
-// first, in a message of its own: in one message the kernel would take it after
-// it has started the querier (br_changelink in net/bridge/br_netlink.c).
+// enableQuerier makes the bridge send IGMPv3 and MLDv2 queries: hosts that
+// answer an older one hold their reports back when they hear another's (RFC
+// 2236, section 3), so that the bridge's database would not show who joined.
+// The querier goes last, each setting in a message of its own: in one message
+// the kernel would take them after it has started the querier (br_changelink in
+// net/bridge/br_netlink.c).
 func enableQuerier(index int) error {
 	settings := []*nl.RtAttr{
+		nl.NewRtAttr(nl.IFLA_BR_MCAST_IGMP_VERSION, nl.Uint8Attr(3)),
+		nl.NewRtAttr(nl.IFLA_BR_MCAST_MLD_VERSION, nl.Uint8Attr(2)),
 		nl.NewRtAttr(nl.IFLA_BR_MCAST_QUERY_RESPONSE_INTVL, nl.Uint64Attr(queryResponseInterval)),
 		nl.NewRtAttr(nl.IFLA_BR_MCAST_QUERIER, nl.Uint8Attr(1)),
 	}
