@@ -203,7 +203,7 @@ func (m *Member) activate(v *View) {
 		}
 		m.inView = true
 		m.state = v.Members[m.cfg.Self-1].State
-		if m.leaveBy != 0 {
+		if m.leaveBy != 0 || m.handOverBy != 0 {
 			m.state = Leaving
 		}
 	}

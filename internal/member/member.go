@@ -81,6 +81,8 @@ type Member struct {
 	pathsDue              bool   // paths are to be looked at again
 	held                  string // why the node must not be in a view; empty: it may
 	leaveBy               Time
+	handOverBy            Time   // when its buckets are given up, also if nobody has taken them over; 0: they stay
+	handOverFor           string // why, to log it
 	left                  bool
 
 	sent, nextSend Time    // stamps of the last and the next heartbeat
@@ -266,21 +268,17 @@ func (m *Member) Leave(now Time) {
 	if m.leaveBy == 0 {
 		m.leaveBy = m.now + max(10*m.cfg.Lease, 1e9)
 		m.changed = true
-		if m.serves() {
-			m.state = Leaving
-		}
+		m.handOver(m.leaveBy, "leaves")
 	}
 	m.step()
 }
 
-// Fence makes the member give up what it serves, at once, say so, and stay out
-// of views until Resume.
+// Fence makes the member hand over what it serves, or give it up within L, say so,
+// and stay out of views until Resume.
 func (m *Member) Fence(now Time, reason string) {
 	m.begin(now)
 	m.held = reason
-	if m.serves() {
-		m.fence(reason)
-	}
+	m.handOver(m.now+m.cfg.Lease, reason)
 	m.step()
 }
 

@@ -104,28 +104,43 @@ func (m *Member) interfaces(mask uint8) string {
 	return strings.Join(names, " and ")
 }
 
+// handOver has the others take this node's buckets over, until a time at the latest
+// (clause S6).
+func (m *Member) handOver(by Time, reason string) {
+	if !m.serves() {
+		return
+	}
+	m.state, m.changed = Leaving, true
+	if m.handOverBy == 0 || by < m.handOverBy {
+		m.handOverBy, m.handOverFor = by, reason
+	}
+}
+
+// letGo gives up what the others have taken over, or will not in time.
+func (m *Member) letGo() {
+	late := m.handOverBy != 0 && (m.now >= m.handOverBy || m.heardSet() == 0)
+	switch {
+	case !m.serves() || m.state != Leaving || !late && !m.handedOver():
+	case m.handOverBy != 0:
+		m.fence(m.handOverFor)
+	default:
+		m.fence("it is in the files no more")
+	}
+}
+
 // depart goes when asked to: buckets first, then the seat in the view, and
 // with partition: available the vote (clause S6).
 func (m *Member) depart() {
-	if m.leaveBy == 0 && m.serves() && m.state == Leaving && m.handedOver() {
-		m.fence("it is in the files no more")
-	}
-	if m.leaveBy == 0 || m.left {
+	m.letGo()
+	if m.leaveBy == 0 || m.left || m.serves() {
 		return
-	}
-	late := m.now >= m.leaveBy
-	if m.serves() {
-		if !late && m.heardSet() != 0 && !m.handedOver() {
-			return
-		}
-		m.fence("leaves")
 	}
 	if m.state == Joining {
 		m.state = Fenced
 		m.changed = true
 	}
 	out := m.active == nil || !m.active.Members[m.cfg.Self-1].Live() && !(m.cfg.Available && (m.active.Voters|m.active.OldVoters).Has(m.cfg.Self))
-	if late || out || m.heardSet() == 0 {
+	if m.now >= m.leaveBy || out || m.heardSet() == 0 {
 		m.speakLast()
 		m.left, m.fx.Left = true, true
 	}
