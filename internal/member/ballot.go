@@ -201,7 +201,6 @@ func (m *Member) activate(v *View) {
 			m.deadline = 0
 			m.returns(prev, v)
 		}
-		m.inView = true
 		m.state = v.Members[m.cfg.Self-1].State
 		if m.leaveBy != 0 || m.handOverBy != 0 {
 			m.state = Leaving

@@ -27,6 +27,7 @@ func TestOtherLineEndsFlows(t *testing.T) {
 			m.known = append(m.known, first)
 			m.activate(first)
 			m.stale = false
+			m.takeOver()
 			h.Epoch, h.Lineage, h.Parent = 3<<8|2, c.lineage, ViewID{Epoch: 2<<8 | 2}
 			h.Voters, h.OldVoters = c.voters, c.voters
 			if c.follows {
