@@ -202,9 +202,6 @@ func (m *Member) activate(v *View) {
 			m.returns(prev, v)
 		}
 		m.state = v.Members[m.cfg.Self-1].State
-		if m.leaveBy != 0 || m.handOverBy != 0 {
-			m.state = Leaving
-		}
 	}
 }
 

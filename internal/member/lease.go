@@ -163,7 +163,6 @@ func (m *Member) fence(reason string) {
 	m.zero()
 	m.state = Fenced
 	m.fencedSince = m.now
-	m.handOverBy = 0
 	m.changed = true
 	m.logf("%s gives up its buckets: %s", m.name(m.cfg.Self), reason)
 }

@@ -80,9 +80,8 @@ type Member struct {
 	unfitAt, pathsAt      Time
 	pathsDue              bool   // paths are to be looked at again
 	held                  string // why the node must not be in a view; empty: it may
+	heldAt                Time
 	leaveBy               Time
-	handOverBy            Time   // when its buckets are given up, also if nobody has taken them over; 0: they stay
-	handOverFor           string // why, to log it
 	left                  bool
 
 	sent, nextSend Time    // stamps of the last and the next heartbeat
@@ -268,7 +267,6 @@ func (m *Member) Leave(now Time) {
 	if m.leaveBy == 0 {
 		m.leaveBy = m.now + max(10*m.cfg.Lease, 1e9)
 		m.changed = true
-		m.handOver(m.leaveBy, "leaves")
 	}
 	m.step()
 }
@@ -277,8 +275,7 @@ func (m *Member) Leave(now Time) {
 // and stay out of views until Resume.
 func (m *Member) Fence(now Time, reason string) {
 	m.begin(now)
-	m.held = reason
-	m.handOver(m.now+m.cfg.Lease, reason)
+	m.held, m.heldAt = reason, m.now
 	m.step()
 }
 
@@ -313,6 +310,7 @@ func (m *Member) step() {
 	m.shun()
 	m.renew()
 	m.lapse()
+	m.goOrStay()
 	m.propose()
 	m.follow()
 	m.takeOver()

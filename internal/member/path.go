@@ -104,27 +104,34 @@ func (m *Member) interfaces(mask uint8) string {
 	return strings.Join(names, " and ")
 }
 
-// handOver has the others take this node's buckets over, until a time at the latest
-// (clause S6).
-func (m *Member) handOver(by Time, reason string) {
+// goOrStay has a node that serves say that it leaves, while it is to (clause S6).
+func (m *Member) goOrStay() {
 	if !m.serves() {
 		return
 	}
-	m.state, m.changed = Leaving, true
-	if m.handOverBy == 0 || by < m.handOverBy {
-		m.handOverBy, m.handOverFor = by, reason
+	state := m.active.Members[m.cfg.Self-1].State
+	if m.held != "" || m.leaveBy != 0 {
+		state = Leaving
+	}
+	if state != m.state {
+		m.state, m.changed = state, true
 	}
 }
 
 // letGo gives up what the others have taken over, or will not in time.
 func (m *Member) letGo() {
-	late := m.handOverBy != 0 && (m.now >= m.handOverBy || m.heardSet() == 0)
+	if !m.serves() || m.state != Leaving {
+		return
+	}
+	why, late := "it is in the files no more", false
 	switch {
-	case !m.serves() || m.state != Leaving || !late && !m.handedOver():
-	case m.handOverBy != 0:
-		m.fence(m.handOverFor)
-	default:
-		m.fence("it is in the files no more")
+	case m.held != "":
+		why, late = m.held, m.now >= m.heldAt+m.cfg.Lease || m.heardSet() == 0
+	case m.leaveBy != 0:
+		why, late = "leaves", m.now >= m.leaveBy || m.heardSet() == 0
+	}
+	if late || m.handedOver() {
+		m.fence(why)
 	}
 }
 

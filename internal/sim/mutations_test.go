@@ -108,7 +108,7 @@ var mutations = []mutation{
 	{"leaving", "S6: leaving is not gone", []edit{
 		{"return p.hb.State == Fenced", "return p.hb.State >= Leaving"}}},
 	{"held", "S6: a node that gives up for no need of its clients hands over first", []edit{
-		{"m.handOver(m.now+m.cfg.Lease, reason)", "m.fence(reason)"}}},
+		{"m.now >= m.heldAt+m.cfg.Lease", "true"}}},
 	{"outlived", "T7: who was outlived destroys its flows first", []edit{
 		{"m.inView, m.stale, m.sweptAt = false, true, 0", "m.inView = false"}}},
 	{"again", "T7: … also when it had been swept already in that view", []edit{
