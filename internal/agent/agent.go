@@ -79,6 +79,8 @@ func Run(ctx context.Context, o Options) error {
 	switch {
 	case errors.Is(err, errReplaced):
 		return nil
+	case errors.Is(err, errLost):
+		return err
 	case o.replaced != nil: // the other agent goes on: nothing is this one's to take down
 		err = errors.Join(err, a.plane.Close())
 		o.replaced.giveUp()

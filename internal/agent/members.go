@@ -151,8 +151,9 @@ func (a *Agent) memberLoop(ctx context.Context, events <-chan netdev.Event, o *O
 			}
 			told, restart = a.heart.Events, nil
 		case request := <-a.requests:
-			done, err := a.answer(request, o)
-			if done || err != nil {
+			if err := a.answer(ctx, request, o); errors.Is(err, errLost) {
+				return errors.Join(err, a.leaveCluster())
+			} else if err != nil {
 				return err
 			}
 		case <-o.Hangup:

@@ -56,8 +56,9 @@ func (a *Agent) serve(ctx context.Context) (*control.Server, error) {
 	return server, nil
 }
 
-// answer performs an operation. done: another agent goes on in this one's place.
-func (a *Agent) answer(q request, o *Options) (done bool, err error) {
+// answer performs an operation. An error ends this agent: another one goes on in
+// its place, or it has lost the data plane.
+func (a *Agent) answer(ctx context.Context, q request, o *Options) (err error) {
 	var failed error
 	switch q.Op {
 	case opReload:
@@ -65,19 +66,22 @@ func (a *Agent) answer(q request, o *Options) (done bool, err error) {
 	case opOrder:
 		failed = a.order(q.Args)
 	case opReplace:
-		done, failed = a.handOver(q, o)
+		if failed = a.handOver(ctx, q, o); failed == nil {
+			err = errReplaced
+		} else if errors.Is(failed, errLost) {
+			err = failed
+		}
 	default:
 		failed = fmt.Errorf("this agent knows no operation %q: it is of another version", q.Op)
 	}
 	q.answer <- failed
-	if done {
-		return true, errReplaced
-	}
-	return false, nil
+	return err
 }
 
-// errReplaced: another agent goes on in this one's place.
-var errReplaced = errors.New("another agent goes on in the place of this one")
+var (
+	errReplaced = errors.New("another agent goes on in the place of this one")
+	errLost     = errors.New("this agent has lost the data plane, which stays as it is: `shoal down` takes it away")
+)
 
 // Reload asks the agent of a cluster to read its file again.
 func Reload(p Paths) error { return control.Ask(p.socket(), patience, opReload, nil, nil) }
@@ -219,32 +223,52 @@ func awaitWaiting(p *heartbeat.Process) error {
 	return errors.New("the new heartbeat process has ended")
 }
 
-// handOver is the old agent's side. done: the new one goes on. When it fails
-// this agent goes on.
-func (a *Agent) handOver(q request, o *Options) (bool, error) {
+// handOver is the old agent's side. Without an error the new one goes on, else this
+// one, unless the error is errLost.
+func (a *Agent) handOver(ctx context.Context, q request, o *Options) error {
 	next := new(cluster.Cluster)
 	if err := json.Unmarshal(q.Args, next); err != nil {
-		return false, fmt.Errorf("understand the new agent: %w", err)
+		return fmt.Errorf("understand the new agent: %w", err)
 	}
 	if err := a.cluster.CheckReload(next); err != nil {
-		return false, err
+		return err
 	}
 	a.stopKeeping()
 	if err := a.plane.Close(); err != nil {
-		return false, err
+		return err
 	}
 	err := a.letGo(q.conn, o)
 	if err == nil {
-		return true, nil
+		return nil
 	}
 	a.log.Error("another agent could not take over: this one goes on", "error", err)
 	_ = q.conn.Send(step{Step: kept, Error: err.Error()}) // it may be gone, or know already
-	// Until it can, the host's side is not looked after.
-	for openErr := a.reopen(); openErr != nil; openErr = a.reopen() {
-		a.log.Error("could not take the data plane back", "error", openErr)
-		time.Sleep(restartPause)
+	return errors.Join(err, a.takeBack(ctx))
+}
+
+// takeBack tries to get the data plane back until ctx ends. Until then the host's
+// side is not looked after, so this passes for being stuck.
+func (a *Agent) takeBack(ctx context.Context) error {
+	for {
+		err := a.reopen(ctx)
+		if err == nil {
+			return nil
+		}
+		a.log.Error("could not take the data plane back", "error", err)
+		if !pause(ctx, restartPause) {
+			return fmt.Errorf("%w (%w)", errLost, err)
+		}
 	}
-	return false, err
+}
+
+// pause waits, and reports whether ctx goes on.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
 }
 
 func (a *Agent) letGo(conn *control.Conn, o *Options) error {
@@ -311,8 +335,8 @@ func (a *Agent) receiveAlive(conn *control.Conn, s *step) ([]*os.File, error) {
 // reopen takes the right to the data plane back, once the new agent has let go
 // of it, and says again whose all this is: the new agent may have written that
 // it is.
-func (a *Agent) reopen() error {
-	for deadline := time.Now().Add(reopenTimeout); ; time.Sleep(lifeInterval / 10) {
+func (a *Agent) reopen(ctx context.Context) error {
+	for deadline := time.Now().Add(reopenTimeout); ; {
 		plane, err := dataplane.OpenInPlace(a.paths.Pins(), a.cluster)
 		if err == nil {
 			a.plane = plane
@@ -322,7 +346,7 @@ func (a *Agent) reopen() error {
 			}
 			return err
 		}
-		if !errors.Is(err, dataplane.ErrLocked) || time.Now().After(deadline) {
+		if !errors.Is(err, dataplane.ErrLocked) || time.Now().After(deadline) || !pause(ctx, lifeInterval/10) {
 			return err
 		}
 	}

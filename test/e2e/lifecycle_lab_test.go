@@ -145,7 +145,7 @@ func TestLifecycleLabStoppedNode(t *testing.T) {
 	r.awaitUp(t)
 	must(t, syscall.Kill(r.agentPID(t, 1), syscall.SIGSTOP))
 	report, exit := r.wait(t)
-	if c := report.Counts; c.Once < c.Requests-4 || c.None != c.Requests-c.Once || c.Requests == 0 {
+	if c := report.Counts; c.Once != c.Requests || c.Requests == 0 {
 		t.Errorf("%+v, %q; want every request answered once", c, report.Faults)
 	}
 	if (exit == 0) != report.OK() {

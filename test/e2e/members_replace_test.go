@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/shoal-net/shoal/internal/heartbeat"
 	"github.com/shoal-net/shoal/internal/lab"
 )
@@ -138,4 +140,28 @@ func TestMembersReplaceRefused(t *testing.T) {
 	}
 	// It is in charge still.
 	reload(t, n)
+}
+
+// An agent that has let go of the data plane, and cannot get it back, ends when it
+// is asked to, and says what is left.
+func TestMembersReplaceLost(t *testing.T) {
+	l, _ := startMembers(t, lab.Options{Nodes: 2})
+	n, other := l.Nodes[0], l.Nodes[1]
+	awaitMembers(t, n, "buckets", func(m *heartbeat.Status) bool { return m.LeaseLeftMS > 0 })
+	pins, err := os.Open(filepath.Join(runDir, "bpf", n.Instance, "lab"))
+	must(t, err)
+	taken := make(chan error, 1)
+	go func() { taken <- unix.Flock(int(pins.Fd()), unix.LOCK_EX) }() // waits for the old agent
+	if out, err := n.NS.Run(t.Context(), shoal, "up", "--replace", "-c", n.Config, "--instance", n.Instance); err == nil {
+		t.Fatalf("the new agent took over: %s", out)
+	}
+	must(t, <-taken)
+	must(t, syscall.Kill(statusOf(t, n.NS, n.Instance).Agent.PID, syscall.SIGTERM))
+	await(t, "the end of the agent", func() bool { return !n.Running() })
+	if err := n.Err(); err == nil || !strings.Contains(err.Error(), "shoal down") {
+		t.Errorf("the agent ended with %v", err)
+	}
+	awaitMembers(t, other, "all buckets", func(m *heartbeat.Status) bool { return m.LeaseLeftMS > 0 && nodeOf(m, 1).Buckets == 0 })
+	pins.Close()
+	in(t, n.NS, shoal, "down", "lab", "--instance", n.Instance)
 }
