@@ -54,9 +54,9 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// tolerated is how many of ten thousand schedules may break what doc.go, "What
-// does not hold yet", names.
-const tolerated = 7
+// tolerated is how many of a hundred thousand schedules may break what doc.go, "What
+// does not hold yet", names; and of any number, one.
+const tolerated = 5
 
 // TestSchedules runs random schedules on all processors.
 func TestSchedules(t *testing.T) {
@@ -81,7 +81,7 @@ func TestSchedules(t *testing.T) {
 	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
 		t.Logf("%d of %d: %s", kinds[kind], report.Schedules, kind)
 	}
-	if limit := max(*schedules*tolerated/10_000, 1); open > limit {
+	if limit := max(*schedules*tolerated/100_000, 1); open > limit {
 		t.Errorf("%d of %d schedules break what does not always hold yet, more than %d", open, report.Schedules, limit)
 	}
 	if *shrink {
