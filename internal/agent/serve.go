@@ -250,24 +250,16 @@ func (a *Agent) handOver(ctx context.Context, q request, o *Options) error {
 // side is not looked after, so this passes for being stuck.
 func (a *Agent) takeBack(ctx context.Context) error {
 	for {
-		err := a.reopen(ctx)
+		err := a.reopen()
 		if err == nil {
 			return nil
 		}
 		a.log.Error("could not take the data plane back", "error", err)
-		if !pause(ctx, restartPause) {
+		select {
+		case <-ctx.Done():
 			return fmt.Errorf("%w (%w)", errLost, err)
+		case <-time.After(restartPause):
 		}
-	}
-}
-
-// pause waits, and reports whether ctx goes on.
-func pause(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
 	}
 }
 
@@ -335,8 +327,8 @@ func (a *Agent) receiveAlive(conn *control.Conn, s *step) ([]*os.File, error) {
 // reopen takes the right to the data plane back, once the new agent has let go
 // of it, and says again whose all this is: the new agent may have written that
 // it is.
-func (a *Agent) reopen(ctx context.Context) error {
-	for deadline := time.Now().Add(reopenTimeout); ; {
+func (a *Agent) reopen() error {
+	for deadline := time.Now().Add(reopenTimeout); ; time.Sleep(lifeInterval / 10) {
 		plane, err := dataplane.OpenInPlace(a.paths.Pins(), a.cluster)
 		if err == nil {
 			a.plane = plane
@@ -346,7 +338,7 @@ func (a *Agent) reopen(ctx context.Context) error {
 			}
 			return err
 		}
-		if !errors.Is(err, dataplane.ErrLocked) || time.Now().After(deadline) || !pause(ctx, lifeInterval/10) {
+		if !errors.Is(err, dataplane.ErrLocked) || time.Now().After(deadline) {
 			return err
 		}
 	}

@@ -8,6 +8,6 @@
 // The agent side is Process: it starts the process and speaks with it over a
 // socket pair. The agent decides nothing in the protocol. It is watched all
 // the same: without an agent nobody keeps programs and addresses in place, so
-// the node hands its buckets over when the agent is gone, and stays without while
-// it shows no life for a second or ten leases, whichever is longer.
+// the node gives its buckets up, by message, when the agent is gone, and hands them
+// over when it shows no life for a second or ten leases, whichever is longer.
 package heartbeat

@@ -217,10 +217,11 @@ func (p *process) hearAgent() {
 }
 
 // agentGone gives up what the node serves: nobody keeps programs and addresses
-// in place any more. The process goes on for as long as that takes at most.
+// in place any more, and whatever ended the agent may end this process next. It
+// goes on for as long as it takes to say so.
 func (p *process) agentGone() {
 	now := dataplane.Now()
-	p.leaveTime = now + p.cluster.Lease + 3*p.cluster.Membership.Heartbeat
+	p.leaveTime = now + 3*p.cluster.Membership.Heartbeat
 	p.watchFDs()
 	p.m.Fence(now, "its agent is gone")
 	p.perform()

@@ -30,7 +30,7 @@ func (p *process) watchAgent(now time.Duration) {
 	switch {
 	case !p.agentStuck && silent > patienceWithAgent(p.cluster.Lease):
 		p.agentStuck = true
-		p.m.Fence(now, fmt.Sprintf("its agent has shown no life for %s", silent.Round(time.Millisecond)))
+		p.m.Withdraw(now, fmt.Sprintf("its agent has shown no life for %s", silent.Round(time.Millisecond)))
 		p.perform()
 	case p.agentStuck && silent < patienceWithAgent(p.cluster.Lease):
 		p.agentStuck = false

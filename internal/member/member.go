@@ -260,33 +260,6 @@ func (m *Member) Evidence(now Time) {
 	m.step()
 }
 
-// Leave asks the member to hand its buckets over and go. Effects.Left says
-// when it has.
-func (m *Member) Leave(now Time) {
-	m.begin(now)
-	if m.leaveBy == 0 {
-		m.leaveBy = m.now + max(10*m.cfg.Lease, 1e9)
-		m.changed = true
-	}
-	m.step()
-}
-
-// Fence makes the member hand over what it serves, or give it up within L, say so,
-// and stay out of views until Resume.
-func (m *Member) Fence(now Time, reason string) {
-	m.begin(now)
-	m.held, m.heldAt = reason, m.now
-	m.step()
-}
-
-// Resume ends what Fence began.
-func (m *Member) Resume(now Time) {
-	m.begin(now)
-	m.held = ""
-	m.changed = true
-	m.step()
-}
-
 // Reload takes over what may change while the member runs: the list of nodes,
 // names, weight and partition.
 func (m *Member) Reload(now Time, cfg Config) {

@@ -22,6 +22,7 @@ var verbs = map[string]func(w *World, h *host, args []string) error{
 	"poweroff":  doPowerOff,  // poweroff HOST: all that is not on disk is gone
 	"fence":     doFence,     // fence HOST: the agent is stuck, and its process told so
 	"unfence":   doFence,     // unfence HOST: it goes on
+	"gone":      doGone,      // gone HOST: the agent has ended, and its process has seen it
 	"leave":     doLeave,     // leave HOST: the agent was asked to stop
 	"duplicate": doDuplicate, // duplicate HOST [clone]: another machine with the same id, and a copy of its disk
 	"reload":    doReload,    // reload HOST KEY=VALUE...: nodes=1,2,3 weight=200 partition=available
@@ -189,6 +190,16 @@ func doFence(w *World, h *host, args []string) error {
 		h.stuck, h.fenced = stuck, w.now
 		w.settled()
 		w.inform(h)
+	}
+	return nil
+}
+
+func doGone(w *World, h *host, _ []string) error {
+	if h.running() {
+		h.stuck, h.held, h.fenced = true, true, w.now
+		w.settled()
+		h.process.Fence(h.clock.read(w.now), "its agent is gone")
+		w.perform(h)
 	}
 	return nil
 }

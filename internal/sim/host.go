@@ -156,7 +156,7 @@ func (w *World) hold(h *host) {
 	}
 	h.held = h.stuck
 	if now := h.clock.read(w.now); h.stuck {
-		h.process.Fence(now, "its agent is stuck")
+		h.process.Withdraw(now, "its agent is stuck")
 	} else {
 		h.process.Resume(now)
 	}
