@@ -38,7 +38,8 @@
 //     is gone since serve in another line, or warn: it has to heed that (clause A4).
 //   - Invariant 6, when half of the voters, of the newer or of the older view,
 //     have lost their memory, or one has whose file names mostly nodes without
-//     any (clause R3: nothing tells that from founding a cluster). Each lineage is
+//     any (clause R3: nothing tells that from founding a cluster), or most have none of
+//     the votes that were cast, counting an id of two hosts only one of which has. Each lineage is
 //     a chain of its own, and with partition: available there may be several;
 //     without, there is one. A node that dies before it has written the view that
 //     it acts on (clause R1), and then goes on alone, begins with what it has on

@@ -17,7 +17,7 @@ type chosen struct {
 	latest   *member.View                // that was accepted
 	voted    instant                     // when the voters of an accepted view were others than before, last
 	lost     member.Set                  // nodes that have lost their memory
-	late     member.Set                  // nodes that had none when there were views
+	late     member.Set                  // nodes that had none when there were views, or one of whose two hosts had
 	misled   member.Set                  // nodes that lost theirs and whose files name more without than with it
 	ordered  []order                     // all commands so far
 	anew     map[uint64]bool             // lines begun by voters most of whom did not know of the views before, or while files differed
@@ -77,6 +77,14 @@ func (w *World) mislead() {
 	}
 }
 
+// twinBlank reports whether another host with a host's id has no memory: what one
+// of them votes the other does not know.
+func (w *World) twinBlank(h *host) bool {
+	return slices.ContainsFunc(w.hosts, func(o *host) bool {
+		return o != h && o.id == h.id && (o.disk.content == nil || o.disk.content.Accepted == nil)
+	})
+}
+
 // stored notes a view that a node is about to accept.
 func (o *oracle) stored(w *World, h *host, s *member.Stored) {
 	v, c := s.Accepted, &o.chosen
@@ -84,6 +92,9 @@ func (o *oracle) stored(w *World, h *host, s *member.Stored) {
 		return
 	}
 	o.parted(w, h, v)
+	if w.twinBlank(h) {
+		c.late = c.late.With(h.id)
+	}
 	if c.views[v.ID()] != nil {
 		return
 	}
