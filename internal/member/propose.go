@@ -114,9 +114,9 @@ func (m *Member) forgotten(v *View) bool {
 }
 
 // deserted reports whether all voters of a view of another line, and all that live
-// in it, are heard to act on this node's line, which they follow, to serve nothing,
-// and to have accepted nothing later of the other line; and are among those whose
-// promises this node has. Then that line cannot go on (clause A5).
+// in it, are heard to act on this node's line, which they follow, and to have accepted
+// nothing later of the other line; and are among those whose promises this node has.
+// Then that line cannot go on (clause A5).
 func (m *Member) deserted(v *View, by Set) bool {
 	a := m.wanted.accepted
 	if m.active == nil || m.active.Lineage != a.Lineage || m.amnesiac {
@@ -126,8 +126,8 @@ func (m *Member) deserted(v *View, by Set) bool {
 		n := left.first()
 		hb := &m.peers[n].hb
 		o := m.find(hb.Accepted)
-		holds := o == v || o != nil && o.Lineage == a.Lineage
-		if !by.Has(n) || !m.hears(n) || serving(hb.State) || hb.Lineage != a.Lineage || !holds {
+		holds := o != nil && (o.Lineage == a.Lineage || o.Lineage == v.Lineage) // a later one is looked at, too
+		if !by.Has(n) || !m.hears(n) || hb.Lineage != a.Lineage || !holds {
 			return false
 		}
 	}

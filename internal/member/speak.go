@@ -56,9 +56,10 @@ func (m *Member) heartbeat() {
 	if m.active != nil {
 		m.body.Active, m.body.Lineage, m.body.Acting = m.active.ID(), m.active.Lineage, m.acting()
 	}
+	opposed := m.opposed() // whom it would grant a lease may not hear that node (clause A4)
 	for n := range m.met() {
 		m.body.Echoes[n-1] = m.echo(n)
-		if m.grants(n, m.body.Echoes[n-1].Incarnation) {
+		if m.grants(n, m.body.Echoes[n-1].Incarnation) && !opposed {
 			m.body.Granted = m.body.Granted.With(n)
 		}
 	}

@@ -6,7 +6,7 @@ var mutations = []mutation{
 	{"receipt", "L1: a lease counts from the sending", []edit{
 		{"deadline = stamp + m.cfg.Lease", "deadline = m.now + m.cfg.Lease"}}},
 	{"echo", "L5: no echo to those voted out", []edit{
-		{"if m.grants(n, m.body.Echoes[n-1].Incarnation) {", "if n > 0 {"}}},
+		{"if m.grants(n, m.body.Echoes[n-1].Incarnation) && !opposed {", "if n > 0 || opposed {"}}},
 	{"restart", "R2: silence after a start; what may have been granted counts as heard", []edit{
 		{"return m.now < m.started+m.patience()", "return false"},
 		{"return m.now - max(m.lastWord(n), m.started)", "return m.now - m.lastWord(n)"},
@@ -60,7 +60,12 @@ var mutations = []mutation{
 	{"hearsay", "A4: who does not serve speaks for those that do", []edit{
 		{"if hb.Echoes[left.first()-1].Heard != 0 {", "if false {"}}},
 	{"unproved", "A4: one that does not hear this node is heeded, too", []edit{
-		{"unproved && m.opposes(p.candLineage)", "unproved && false"}}},
+		{"unproved && m.opposes(p.candLineage)", "unproved && false"},
+		{"opposed := m.opposed()", "opposed := false"}}}, // would do here, too
+	{"opposed", "A4: who hears one that serves in another line gives no leases", []edit{
+		{"opposed := m.opposed()", "opposed := false"}}},
+	{"crossed", "A5: a line is deserted, too, by one that serves in this one", []edit{
+		{"hb.Lineage != a.Lineage || !holds {", "hb.Lineage != a.Lineage || !holds || serving(hb.State) {"}}},
 	{"third", "A4: nobody goes on alone while a third one serves", []edit{
 		{"(!p.hb.Suspects.Has(n) || serving(p.hb.State))", "!p.hb.Suspects.Has(n)"}}},
 	{"heeded", "R4: whom the process before heard is heeded", []edit{
@@ -70,7 +75,8 @@ var mutations = []mutation{
 	{"counted", "A4: who hears a warning counts its own anew", []edit{
 		{"since = max(since, p.warnedAt)", "_ = p.warnedAt"}}},
 	{"newcomer", "A3: nobody joins at once who goes on alone", []edit{
-		{"if m.beginsAlone() || ", "if "}}},
+		{"if m.beginsAlone() || ", "if "},
+		{"opposed := m.opposed()", "opposed := false"}}}, // would do here, too
 	{"unaccepted", "A1: … also on top of a view that it could not accept", []edit{
 		{"m.alone() && m.sameVoters(parent)", "parent == m.wanted.accepted && m.alone()"}}},
 	{"overdue", "A5: only who has a lease prevails over one that comes back from a later view", []edit{
