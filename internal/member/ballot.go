@@ -178,6 +178,7 @@ func (m *Member) activate(v *View) {
 		m.grantedSince = m.now
 	}
 	m.active, m.activeSince = v, m.now
+	m.meetRivals()
 	if v.Alone {
 		m.aloneAt = m.now
 	}
@@ -216,6 +217,13 @@ func (m *Member) remembered() bool {
 	return false
 }
 
+// recalled reports whether, of some voters, so many are heard that one of them knows of
+// any view that a majority chose, or so many have no memory that none stands.
+func (m *Member) recalled(voters, fresh, forgetful Set) bool {
+	knowing := (fresh &^ forgetful & voters).Len()
+	return 2*knowing >= voters.Len() || forgetful.majority(voters) && !m.remembered()
+}
+
 // recover ends amnesia: a node without memory may vote when it has heard so
 // many others that one of them knows of any view that it helped to choose, or
 // when so many have no memory that no lease can stand (clause R3).
@@ -237,24 +245,20 @@ func (m *Member) recover() {
 	if !known {
 		return
 	}
-	voters := m.cfg.Listed
-	if newest != nil {
-		voters = newest.Voters | newest.OldVoters
-	}
-	knowing, forgetful, top := 0, (voters & Set(0).With(m.cfg.Self)).Len(), m.wanted.promised
+	forgetful, top := Set(0).With(m.cfg.Self), m.wanted.promised
 	for left := fresh; left != 0; left &= left - 1 {
-		hb := &m.peers[left.first()].hb
+		n := left.first()
+		hb := &m.peers[n].hb
 		top = max(top, hb.Promised, hb.Accepted.Epoch)
-		switch {
-		case !voters.Has(left.first()):
-		case hb.Amnesiac:
-			forgetful++
-		default:
-			knowing++
+		if hb.Amnesiac {
+			forgetful = forgetful.With(n)
 		}
 	}
-	quorum := voters.Len()/2 + 1
-	if knowing < voters.Len()-quorum+1 && (2*forgetful <= voters.Len() || m.remembered()) {
+	voters, old := m.cfg.Listed, m.cfg.Listed
+	if newest != nil {
+		voters, old = newest.Voters, newest.OldVoters // the next view may be chosen by the new ones alone
+	}
+	if !m.recalled(voters, fresh, forgetful) || !m.recalled(old, fresh, forgetful) {
 		return
 	}
 	if newest != m.wanted.accepted {

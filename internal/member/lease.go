@@ -89,6 +89,17 @@ func (m *Member) opposed() bool {
 	return false
 }
 
+// meetRivals notes, when another view comes into force, that a node has just been heard
+// that serves in another line than that.
+func (m *Member) meetRivals() {
+	for n := range m.met() {
+		p := &m.peers[n]
+		if last := m.lastWord(n); p.incarnation != 0 && last > m.rivalAt && m.opposes(m.servedLineage(n, &p.hb)) {
+			m.rivalAt = last
+		}
+	}
+}
+
 // servedLineage returns the line of views that a node serves in, or hears others
 // act in; 0: in none, or it has no lease and gets none that this node does not
 // grant.

@@ -64,6 +64,8 @@ var mutations = []mutation{
 		{"opposed := m.opposed()", "opposed := false"}}}, // would do here, too
 	{"opposed", "A4: who hears one that serves in another line gives no leases", []edit{
 		{"opposed := m.opposed()", "opposed := false"}}},
+	{"met", "A4: whom a node has just heard is its rival, also when it begins another line then", []edit{
+		{"\tm.meetRivals()\n", ""}}},
 	{"crossed", "A5: a line is deserted, too, by one that serves in this one", []edit{
 		{"hb.Lineage != a.Lineage || !holds {", "hb.Lineage != a.Lineage || !holds || serving(hb.State) {"}}},
 	{"third", "A4: nobody goes on alone while a third one serves", []edit{
@@ -81,6 +83,8 @@ var mutations = []mutation{
 		{"m.alone() && m.sameVoters(parent)", "parent == m.wanted.accepted && m.alone()"}}},
 	{"overdue", "A5: only who has a lease prevails over one that comes back from a later view", []edit{
 		{"(m.serves() && m.deadline >= m.now || m.deserted(o, by))", "(m.serves() || m.deserted(o, by))"}}},
+	{"recalled", "R3: of the new voters, too, enough are heard", []edit{
+		{"if !m.recalled(voters, fresh, forgetful) || !m.recalled(old, fresh, forgetful) {", "if !m.recalled(voters|old, fresh, forgetful) {"}}},
 	{"reforgotten", "R3: what is learned without memory is none, before that has come back", []edit{
 		{"m.amnesiac || m.wanted == m.durable ||", "m.wanted == m.durable ||"}}},
 	{"ownline", "A1: … while it serves, too", []edit{
