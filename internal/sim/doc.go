@@ -45,7 +45,7 @@
 //     it acts on (clause R1), and then goes on alone, begins with what it has on
 //     disk.
 //
-// What does not hold yet, in about 1 of 200,000 random schedules: after several faults
+// What does not hold yet, in about 1 of 150,000 random schedules: after several faults
 // at once failover takes longer than it should (invariant 4), or a node loses its lease
 // (invariant 3). Seen were
 //
