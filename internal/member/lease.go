@@ -82,7 +82,7 @@ func (m *Member) opposed() bool {
 		if unproved && m.opposes(p.candLineage) { // it may not hear this node
 			return true
 		}
-		if m.now-m.lastWord(n) < m.patience() && p.incarnation != 0 && m.opposes(m.servedLineage(n, &p.hb)) {
+		if m.now-m.lastWord(n) < m.patience() && m.servesElsewhere(n) {
 			return true
 		}
 	}
@@ -93,11 +93,17 @@ func (m *Member) opposed() bool {
 // that serves in another line than that.
 func (m *Member) meetRivals() {
 	for n := range m.met() {
-		p := &m.peers[n]
-		if last := m.lastWord(n); p.incarnation != 0 && last > m.rivalAt && m.opposes(m.servedLineage(n, &p.hb)) {
+		if last := m.lastWord(n); last > m.rivalAt && m.servesElsewhere(n) {
 			m.rivalAt = last
 		}
 	}
+}
+
+// servesElsewhere reports whether a node that has proved itself served in another line
+// when it was heard last.
+func (m *Member) servesElsewhere(n NodeID) bool {
+	p := &m.peers[n]
+	return p.incarnation != 0 && m.opposes(m.servedLineage(n, &p.hb))
 }
 
 // servedLineage returns the line of views that a node serves in, or hears others

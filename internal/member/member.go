@@ -80,7 +80,7 @@ type Member struct {
 	unfitAt, pathsAt      Time
 	pathsDue              bool   // paths are to be looked at again
 	held                  string // why the node must not be in a view; empty: it may
-	heldAt                Time
+	heldAt                Time   // since when, where the others are to take over first
 	leaveBy               Time
 	left                  bool
 

@@ -61,7 +61,7 @@ var mutations = []mutation{
 		{"if hb.Echoes[left.first()-1].Heard != 0 {", "if false {"}}},
 	{"unproved", "A4: one that does not hear this node is heeded, too", []edit{
 		{"unproved && m.opposes(p.candLineage)", "unproved && false"},
-		{"opposed := m.opposed()", "opposed := false"}}}, // would do here, too
+		{"opposed := m.opposed()", "opposed := false"}}}, // which covers for it in this script
 	{"opposed", "A4: who hears one that serves in another line gives no leases", []edit{
 		{"opposed := m.opposed()", "opposed := false"}}},
 	{"met", "A4: whom a node has just heard is its rival, also when it begins another line then", []edit{
@@ -78,7 +78,7 @@ var mutations = []mutation{
 		{"since = max(since, p.warnedAt)", "_ = p.warnedAt"}}},
 	{"newcomer", "A3: nobody joins at once who goes on alone", []edit{
 		{"if m.beginsAlone() || ", "if "},
-		{"opposed := m.opposed()", "opposed := false"}}}, // would do here, too
+		{"opposed := m.opposed()", "opposed := false"}}}, // which covers for it in this script
 	{"unaccepted", "A1: … also on top of a view that it could not accept", []edit{
 		{"m.alone() && m.sameVoters(parent)", "parent == m.wanted.accepted && m.alone()"}}},
 	{"overdue", "A5: only who has a lease prevails over one that comes back from a later view", []edit{
